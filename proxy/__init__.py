@@ -1,0 +1,1 @@
+"""Chassis: a transparent sidecar proxy for OpenAI-compatible APIs, driven by declarative policies."""

@@ -1,0 +1,1 @@
+"""Policies, kinds and adapters become a pipeline here."""

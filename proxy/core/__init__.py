@@ -1,0 +1,1 @@
+"""What every floor speaks: calls, replies, bodies, faults, time. Standard library only."""

@@ -1,0 +1,440 @@
+"""body -- a message body on its way: one producer, a tuple of synchronous stages, a buffer, one consumer.
+
+Stages run in the producer's callback, before the buffer; a body without stages costs one call a chunk.
+Memory is bounded by `HIGH` (or by what `until` waits for): beyond it the producer is asked to stop reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from proxy.core.faults import Abandoned, Failure, Fault
+
+Headers = list[tuple[bytes, bytes]]
+Chunk = bytes | memoryview
+
+HIGH = 256 * 1024  # bytes buffered before the producer stops reading: one large read of the event loop
+
+
+class Flow(Protocol):
+    """A producer, as its body sees it."""
+
+    def body_full(self) -> None:
+        """Stop reading for now."""
+
+    def body_drained(self) -> None:
+        """Read on."""
+
+    def let_go(self, body: Body) -> None:
+        """The body is not wanted any more, or it broke: stop the source at once. Called at most once."""
+
+
+class Stage:
+    """One step of a body. It hears exactly one of `end` and `fail`, once; inner stages first.
+
+    `feed` not overridden costs nothing per chunk. Any method's bytes flow on outward.
+    """
+
+    __slots__ = ("body",)
+    critical = False  # a bug in a critical stage breaks the body; any other is dropped and the bytes flow on
+    body: Body
+
+    def feed(self, data: bytes) -> bytes:
+        """What leaves for `data`. May raise Failure: the body breaks here."""
+        return data
+
+    def end(self) -> bytes:
+        """Last bytes. May raise Failure (truncated, invalid)."""
+        return b""
+
+    def fail(self, failure: Failure) -> bytes:
+        """Last bytes before a break."""
+        return b""
+
+    def rest(self) -> bytes:
+        """What it holds, asked when a bug drops it."""
+        return b""
+
+
+BugReport = Callable[[object, Exception], None]
+
+
+class Body:
+    """Producer -> stages -> buffer -> consumer. Whoever receives one consumes it or closes it."""
+
+    __slots__ = (
+        "_after",
+        "_feeds",
+        "_flow",
+        "_full",
+        "_high",
+        "_limit",
+        "_ready",
+        "_sink",
+        "_size",
+        "_waiter",
+        "chunks",
+        "closed",
+        "ended",
+        "error",
+        "on_bug",
+        "resumed_at",
+        "stages",
+        "trailers",
+    )
+
+    def __init__(self, flow: Flow | None = None) -> None:
+        self._flow = flow
+        self._full = False
+        self._size = 0
+        self._high = self._limit = HIGH
+        self._sink: Callable[[bytes], None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._ready: Callable[[], bool] | None = None
+        self._feeds: tuple[Callable[[bytes], bytes], ...] = ()
+        self._after: tuple[Callable[[Failure | None], None], ...] = ()
+        self.stages: tuple[Stage, ...] = ()
+        self.chunks: deque[Chunk] = deque()
+        self.ended = False
+        self.closed = False
+        self.error: Failure | None = None
+        self.trailers: Headers = []
+        self.resumed_at = 0.0  # loop time of the last end of back-pressure: waiting for the consumer is nobody's idle time
+        self.on_bug: BugReport | None = None
+
+    @classmethod
+    def of(cls, data: Chunk | Iterable[Chunk] = b"", trailers: Headers | None = None) -> Body:
+        """A body that is already whole: one chunk, or several."""
+        body = cls()
+        for chunk in (data,) if isinstance(data, (bytes, memoryview)) else data:
+            if chunk:
+                body.chunks.append(chunk)
+                body._size += len(chunk)
+        body.trailers = trailers or []
+        body.ended = True
+        return body
+
+    @property
+    def size(self) -> int:
+        """Bytes in the buffer."""
+        return self._size
+
+    @property
+    def paused(self) -> bool:
+        """True while the producer is held back."""
+        return self._full
+
+    # What layers do
+
+    def attach(self, stage: Stage) -> None:
+        """Adds an outermost stage. What is buffered goes through it now, so a layer's timing does not matter."""
+        if self._sink is not None:
+            raise RuntimeError("a stage was attached after the commit")
+        stage.body = self
+        self.stages += (stage,)
+        if type(stage).feed is not Stage.feed:
+            self._feeds += (stage.feed,)
+            if self.chunks and not self._refeed(stage):
+                return
+        if self.error is not None:
+            _last_words(stage.fail, self.error)
+        elif self.ended:
+            self.ended = False
+            self._end_from(len(self.stages) - 1)
+
+    def _refeed(self, stage: Stage) -> bool:
+        """Sends what is buffered through a new stage. False when that broke the body or dropped the stage: it has heard its end."""
+        error = self.error
+        data = b"".join(self.chunks)
+        self.chunks.clear()
+        self._size = 0
+        out = self._through(data, (stage.feed,))
+        if out:
+            self.chunks.appendleft(out)
+            self._size += len(out)
+        return self.error is error and stage in self.stages
+
+    def after(self, done: Callable[[Failure | None], None]) -> None:
+        """Calls `done` once, at close: None when the consumer has it all, else why not. For what ends with the client."""
+        self._after += (done,)
+
+    async def until(self, ready: Callable[[], bool] | None, limit: int) -> None:
+        """Waits, taking nothing, for `ready()`, the end, or `limit` bytes. A known break wins over `ready` and raises its Failure.
+
+        Any exception (a cancellation too) closes the body.
+        """
+        self._limit = limit
+        self._high = max(HIGH, limit)
+        self._ready = ready
+        if self._full and self._size < self._high:
+            self.release()
+        try:
+            while True:
+                if self.error is not None:
+                    raise self.error
+                if self.ended or self._size >= limit or (ready is not None and ready()):
+                    return
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._waiter = self._ready = None
+            self._high = HIGH
+            if self._size > HIGH:
+                self.hold()
+
+    def peek(self) -> bytes:
+        """All that is buffered, joined, left in place."""
+        if len(self.chunks) > 1:
+            data = b"".join(self.chunks)
+            self.chunks.clear()
+            self.chunks.append(data)
+        return bytes(self.chunks[0]) if self.chunks else b""
+
+    # What the producer does
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes."""
+        if self._feeds:
+            data = self._through(data, self._feeds)
+            if not data:
+                if self._waiter is not None and self._ready is not None and self._ready():
+                    self._wake()
+                return
+        if self._sink is not None:
+            self._sink(data)
+            return
+        self.chunks.append(data)
+        self._size += len(data)
+        if self._waiter is not None and (self._size >= self._limit or (self._ready is not None and self._ready())):
+            self._wake()
+        if self._size > self._high and not self._full:
+            self.hold()
+
+    def end(self, trailers: Headers | None = None) -> None:
+        """All has come. A producer that was held back is released: whoever is slow to read must not hold up its next message."""
+        if self.error is not None or self.ended:
+            return
+        if trailers:
+            self.trailers = trailers
+        if self.stages:
+            self._end_from(0)
+        else:
+            self._ended()
+
+    def fail(self, failure: Failure) -> None:
+        """The body broke. Nothing happens after its end or an earlier break."""
+        if not self.ended and self.error is None:
+            self._break(failure, -1)
+
+    def _through(self, data: bytes, feeds: tuple[Callable[[bytes], bytes], ...]) -> bytes:
+        feed = feeds[0]
+        try:
+            for feed in feeds:  # noqa: B007 -- the handlers below need the one that raised
+                data = feed(data)
+                if not data:
+                    return b""
+            return data
+        except Failure as failure:
+            at = self.stages.index(_stage_of(feed))
+            self._break(failure, at, at if self.ended else 0)
+            return b""
+        except Exception as bug:
+            return self._drop(_stage_of(feed), data, bug)
+
+    def _drop(self, stage: Stage, data: bytes, bug: Exception, at_end: bool = False) -> bytes:
+        """Fail open: the broken stage goes; what it held and what it was given flow on. A critical one breaks the body."""
+        at = self.stages.index(stage)
+        if self.on_bug is not None:
+            self.on_bug(stage, bug)
+        if stage.critical:
+            self._break(Failure(Fault.INVALID, type(stage).__name__, f"a guard broke: {bug!r}"), at, at + 1 if at_end else 0)
+            return b""
+        held = _last_words(stage.rest)
+        self.stages = self.stages[:at] + self.stages[at + 1 :]
+        self._feeds = _feeds(self.stages)
+        if not at_end:
+            _last_words(stage.fail, Failure(Fault.INVALID, type(stage).__name__, f"dropped: {bug!r}"))
+        data = held + data
+        rest = _feeds(self.stages[at:])
+        return self._through(data, rest) if data and rest and not at_end else data
+
+    def _end_from(self, at: int) -> None:
+        tail = b""
+        while at < len(self.stages):
+            stage = self.stages[at]
+            try:
+                tail = (stage.feed(tail) if tail else b"") + stage.end()
+            except Failure as failure:
+                self._break(failure, at, at + 1)
+                return
+            except Exception as bug:
+                tail = self._drop(stage, tail, bug, at_end=True)
+                if self.error is not None:
+                    return
+                continue
+            at += 1
+        self._ended(tail)
+
+    def _ended(self, tail: bytes = b"") -> None:
+        self.ended = True
+        if tail:
+            self._emit(tail)
+        if self._full:
+            self.release()
+        self._flow = None
+        self._wake()
+
+    def _break(self, failure: Failure, at: int, told: int = 0) -> None:
+        """Each stage hears of it once, inside first, but for the first `told`, which had their end already.
+
+        Last words of stages outside of `at`, where it broke, still flow.
+        """
+        self.error = failure
+        tail = b""
+        for i, stage in enumerate(self.stages):
+            if i < told:
+                continue
+            if tail and i > at:
+                tail = _last_words(stage.feed, tail)
+            out = _last_words(stage.fail, failure)
+            if i > at:
+                tail += out
+        if tail:
+            self._emit(tail)
+        self.ended = False
+        self._stop()
+        self._wake()
+
+    def _emit(self, data: bytes) -> None:
+        if self._sink is not None:
+            self._sink(data)
+        else:
+            self.chunks.append(data)
+            self._size += len(data)
+
+    def _stop(self) -> None:
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            flow.let_go(self)
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # Back-pressure
+
+    def hold(self) -> None:
+        """Asks the producer to stop reading."""
+        if not self._full and self._flow is not None and not self.ended:
+            self._full = True
+            self._flow.body_full()
+
+    def release(self) -> None:
+        """Lets the producer read on."""
+        if self._full:
+            self._full = False
+            self.resumed_at = asyncio.get_running_loop().time()
+            if self._flow is not None:
+                self._flow.body_drained()
+
+    # What the consumer does
+
+    def take(self) -> bytes:
+        """All that is here now, b"" if nothing."""
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size = 0
+        if self._full:
+            self.release()
+        return data
+
+    def take_chunks(self) -> deque[Chunk]:
+        """All that is here now, uncopied."""
+        chunks, self.chunks = self.chunks, deque()
+        self._size = 0
+        if self._full:
+            self.release()
+        return chunks
+
+    async def read(self) -> bytes:
+        """The next bytes; b"" at the end. Raises the Failure of a body that broke."""
+        while not self.chunks:
+            if self.error is not None:
+                raise self.error
+            if self.ended:
+                return b""
+            self._limit = 1
+            await self._wait()
+        return self.take()
+
+    async def read_all(self) -> bytes:
+        """The whole body; the caller knows that it is small."""
+        parts = []
+        while data := await self.read():
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pipe(self, sink: Callable[[bytes], None]) -> None:
+        """Gives `sink` what is buffered, then lets the producer call it directly. Returns at the end; raises the Failure after its last byte."""
+        data = self.take()
+        if data:
+            sink(data)
+        self._sink = sink
+        while not self.ended:
+            if self.error is not None:
+                raise self.error
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def close(self) -> None:
+        """Idempotent. Before the end it breaks the body: stages hear Abandoned and the source stops now."""
+        if self.closed:
+            return
+        self.closed = True
+        whole = self.ended and not self.chunks
+        if not self.ended and self.error is None:
+            self._break(Abandoned(), -1)
+        self._stop()
+        self.stages = self._feeds = ()  # no cycles: a finished call is freed at once
+        self._sink = self._ready = None
+        after, self._after = self._after, ()
+        if after:
+            why = None if whole else self.error or Abandoned()
+            for done in after:
+                try:
+                    done(why)
+                except Exception as bug:
+                    if self.on_bug is not None:
+                        self.on_bug(done, bug)
+
+
+def _feeds(stages: tuple[Stage, ...]) -> tuple[Callable[[bytes], bytes], ...]:
+    return tuple(stage.feed for stage in stages if type(stage).feed is not Stage.feed)
+
+
+def _stage_of(feed: Callable[[bytes], bytes]) -> Stage:
+    stage: Stage = feed.__self__  # type: ignore[attr-defined]
+    return stage
+
+
+def _last_words(say: Callable[..., bytes], *args: object) -> bytes:
+    try:
+        return say(*args) or b""
+    except Exception:
+        return b""

@@ -1,0 +1,105 @@
+"""call -- one call of the app on its way inward: what it asks, where it goes, what it may spend. Derived, never mutated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from proxy.core.faults import Failure, Fault
+
+if TYPE_CHECKING:
+    from proxy.core.journal import Journal
+    from proxy.core.request import Request
+
+EXCHANGES = 6  # per call: retry 3 and a chain of three targets; PAINS knows of 45 and of 79,858
+
+
+@dataclass(slots=True, frozen=True)
+class Target:
+    """Where an exchange goes: an upstream's name, and the model to ask for (None: the one that the app named)."""
+
+    upstream: str
+    model: str | None = None
+
+
+class Allowance:
+    """Upstream exchanges left for a call. Caps retry x fallback x hedge x re-ask; spent by the upstream adapter alone."""
+
+    __slots__ = ("left", "spent")
+
+    def __init__(self, exchanges: int = EXCHANGES) -> None:
+        self.left = exchanges
+        self.spent = 0
+
+    def spend(self) -> None:
+        """Takes one, just before it is sent. Raises Failure when none is left."""
+        if self.left <= 0:
+            raise Failure(Fault.BREAKER_OPEN, "allowance", f"no exchange left for this call ({self.spent} were made)")
+        self.left -= 1
+        self.spent += 1
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What telemetry wants to know of one exchange; written by the upstream adapter."""
+
+    upstream: str
+    model: str | None
+    started: float  # loop time, seconds
+    address: str = ""
+    sent_trace: tuple[int, int] | None = None  # (trace id, span id) that the upstream was told
+
+
+class Call:
+    """What the layers pass inward. `payload` is a `proxy.openai.payload.Payload`, or None while the body is not held."""
+
+    __slots__ = (
+        "allowance",
+        "connect_s",
+        "deadline",
+        "endpoint",
+        "id",
+        "journal",
+        "payload",
+        "request",
+        "reserved",
+        "stream",
+        "target",
+        "trace",
+        "tries",
+    )
+
+    def __init__(self, id: str, endpoint: str, request: Request, target: Target, journal: Journal, allowance: Allowance) -> None:
+        self.id = id
+        self.endpoint = endpoint
+        self.request = request
+        self.payload: Any = None
+        self.stream = False  # the app asked for server-sent events
+        self.target = target
+        self.journal = journal
+        self.allowance = allowance
+        self.deadline: float | None = None  # loop time
+        self.connect_s: float | None = None  # None: the upstream's default
+        self.reserved = 0  # exchanges that outer layers have promised to others
+        self.tries: int | None = None  # a bound that fallback sets for retry
+        self.trace: Any = None  # the adapter's trace context, opaque to layers
+
+    def derive(self, **changes: Any) -> Call:
+        """A copy with `changes`; what it shares with the original (journal, allowance) is meant to be shared."""
+        new = object.__new__(Call)
+        new.allowance = self.allowance
+        new.connect_s = self.connect_s
+        new.deadline = self.deadline
+        new.endpoint = self.endpoint
+        new.id = self.id
+        new.journal = self.journal
+        new.payload = self.payload
+        new.request = self.request
+        new.reserved = self.reserved
+        new.stream = self.stream
+        new.target = self.target
+        new.trace = self.trace
+        new.tries = self.tries
+        for name, value in changes.items():
+            setattr(new, name, value)
+        return new

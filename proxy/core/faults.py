@@ -1,0 +1,129 @@
+"""faults -- why an exchange, a check or a call failed: one closed list, and the one place that classifies.
+
+`when:` in a policy, the span attribute `error.type`, the metrics' labels and the docs speak exactly these words.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.core.reply import Reply
+
+PEEK_BYTES = 64 * 1024  # of an error reply: providers' error bodies are a few hundred bytes, HTML pages of middleboxes some KiB
+
+
+class Fault(str, Enum):
+    """What went wrong, as every floor names it."""
+
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    QUOTA = "quota"
+    OVERLOADED = "overloaded"
+    SERVER_ERROR = "server_error"
+    CONTEXT_WINDOW = "context_window"
+    CONTENT_FILTER = "content_filter"
+    AUTH = "auth"
+    MODEL_MISSING = "model_missing"
+    BAD_REPLY = "bad_reply"
+    TRUNCATED = "truncated"
+    INVALID = "invalid"
+    BREAKER_OPEN = "breaker_open"
+
+
+TRANSIENT = frozenset(
+    (
+        Fault.CONNECT,
+        Fault.TIMEOUT,
+        Fault.RATE_LIMITED,
+        Fault.OVERLOADED,
+        Fault.SERVER_ERROR,
+        Fault.BAD_REPLY,
+        Fault.TRUNCATED,
+        Fault.BREAKER_OPEN,
+    )
+)
+
+
+class Failure(Exception):
+    """There is no reply, or it may not be used. `detail` says what and how long, for a person."""
+
+    def __init__(self, fault: Fault, where: str, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+        self.where = where
+        self.detail = detail
+
+
+class Abandoned(Failure):
+    """Whoever received the body closed it before its end."""
+
+    def __init__(self) -> None:
+        super().__init__(Fault.TRUNCATED, "reader", "closed before its end")
+
+
+class Refusal(Exception):
+    """A policy, or the proxy itself, says no to the app: never retried. `code` is one of `proxy.openai.errors.CODES`."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+_CONTEXT = re.compile(rb"context_length_exceeded|maximum context length|context window|prompt is too long|input is too long", re.I).search
+_FILTER = re.compile(rb"content_filter|content_policy_violation|content management policy|ResponsibleAIPolicyViolation", re.I).search
+_QUOTA = re.compile(rb"insufficient_quota|billing_hard_limit|billing_not_active|exceeded your current quota|insufficient balance|out of credits", re.I).search
+_MODEL = re.compile(rb"model_not_found|DeploymentNotFound|(?:model|deployment)\b[^\"]{0,200}\b(?:does not exist|not found|not exist)", re.I).search
+
+
+def classify(outcome: Reply | Failure) -> Fault | None:
+    """The fault of a failure, or of a reply by its status and the beginning of its body that is already buffered.
+
+    None: a good reply, or an answer that is the app's own to deal with (any other 4xx).
+    Never waits and takes nothing: who wants the body considered has let it arrive (`body.until`) before.
+    """
+    if isinstance(outcome, Failure):
+        return outcome.fault
+    status = outcome.status
+    if status < 400:
+        return outcome.fault
+    if status in (401, 403):
+        return Fault.AUTH
+    if status in (408, 504):
+        return Fault.TIMEOUT
+    if status in (503, 529):
+        return Fault.OVERLOADED
+    if status >= 500:
+        return Fault.SERVER_ERROR
+    text = peeked(outcome)
+    if status == 429:
+        return Fault.QUOTA if _QUOTA(text) else Fault.RATE_LIMITED
+    if status == 402:
+        return Fault.QUOTA if _QUOTA(text) or b"billing" in text.lower() else None
+    if status in (400, 413):
+        return Fault.CONTEXT_WINDOW if _CONTEXT(text) else Fault.CONTENT_FILTER if _FILTER(text) else None
+    if status == 404:
+        return Fault.MODEL_MISSING if _MODEL(text) else None
+    return None
+
+
+def peeked(reply: Reply) -> bytes:
+    """The buffered beginning of a reply, at most `PEEK_BYTES`, decoded where it is gzip or deflate; b"" where it cannot be read."""
+    data = reply.body.peek()[:PEEK_BYTES]
+    encoding = (reply.header(b"content-encoding") or b"").lower()
+    if encoding in (b"", b"identity") or not data:
+        return data
+    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+        return b""
+    for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # some servers send raw deflate as `deflate`
+        try:
+            return zlib.decompressobj(wbits).decompress(data, PEEK_BYTES)
+        except zlib.error:
+            continue
+    return b""

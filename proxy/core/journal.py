@@ -1,0 +1,43 @@
+"""journal -- what was decided for one call, by which policy, why and when.
+
+Layers write here and nowhere else; spans, log lines, reply headers and `chassis explain` are made from it at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """One decision. `at` is loop time in seconds; `what` holds plain values only, never content or secrets."""
+
+    at: float
+    kind: str
+    policy: str | None
+    acted: bool
+    what: dict[str, object] = field(default_factory=dict)
+
+
+class Journal:
+    """The entries of one call, in the order in which they were decided."""
+
+    __slots__ = ("_now", "entries")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.entries: list[Entry] = []
+
+    def note(self, kind: str, policy: str | None = None, *, acted: bool = False, **what: object) -> None:
+        """Adds a decision. `acted`: the call was treated differently because of it, so the app is told in a reply header."""
+        self.entries.append(Entry(self._now(), kind, policy, acted, what))
+
+    def kinds(self) -> list[str]:
+        """The kinds noted, in order."""
+        return [entry.kind for entry in self.entries]
+
+    def acted(self) -> list[str]:
+        """Names of the policies that acted, each once, in the order of their first act."""
+        names = (entry.policy for entry in self.entries if entry.acted and entry.policy is not None)
+        return list(dict.fromkeys(names))

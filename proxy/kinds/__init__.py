@@ -1,0 +1,1 @@
+"""The policy kinds, one a file."""

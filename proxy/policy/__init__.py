@@ -1,0 +1,1 @@
+"""Configuration as data: the policy language, its documents and its problems."""

@@ -1,0 +1,57 @@
+"""kind -- what one sort of policy is: its YAML key, its model, its place in the onion, and how its layer is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from proxy.core.call import Call
+from proxy.core.service import Layer
+
+if TYPE_CHECKING:
+    from proxy.core.clock import Clock
+    from proxy.policy.spec import Spec
+
+Observer = Callable[[Call], None]  # notes in the journal what a policy in shadow would have done; changes nothing
+
+
+class Floor(Enum):
+    """How often a layer runs: once a call, once for the plan of its exchanges, once an exchange."""
+
+    CALL = "call"
+    PLAN = "plan"
+    EXCHANGE = "exchange"
+
+
+@dataclass(slots=True, frozen=True)
+class Site:
+    """Where a layer is built: whose it is, which of its fields won, and what it may use."""
+
+    policy: str
+    fields: frozenset[str]
+    clock: Clock
+
+
+def _whole(spec: Any) -> frozenset[str]:
+    return frozenset(("",))
+
+
+@dataclass(slots=True, frozen=True)
+class Kind:
+    """One sort of policy. Constructors are pure; what `enforce` builds may hold state, which survives a reload of an unchanged spec."""
+
+    name: str  # the YAML key under `apply`, the span attribute, the file and the heading in the docs
+    spec: type[Spec]
+    floor: Floor
+    enforce: Callable[[Any, Site], Layer]
+    shadow: Callable[[Any, Site], Observer] | None
+    fields: Callable[[Any], frozenset[str]] = _whole
+    """The fields that a spec sets: of each, the first matching policy in file order wins and the others are shadowed.
+    A kind whose policies all add up returns none."""
+    reads_body: Callable[[Any], bool] = field(default=lambda spec: False)
+    """Whether the layer needs the request body held before the call starts."""
+
+
+Kinds = Mapping[str, Kind]

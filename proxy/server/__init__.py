@@ -1,0 +1,1 @@
+"""The running process: data port, admin port, drain."""

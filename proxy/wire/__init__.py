@@ -1,0 +1,1 @@
+"""The byte-exact transport: heads and bodies over sockets, nothing of policies."""
