@@ -9,56 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from proxy.core.faults import Abandoned, Failure, Fault
+from proxy.core.stage import Flow, Stage
 
 Headers = list[tuple[bytes, bytes]]
 Chunk = bytes | memoryview
 
 HIGH = 256 * 1024  # bytes buffered before the producer stops reading: one large read of the event loop
-
-
-class Flow(Protocol):
-    """A producer, as its body sees it."""
-
-    def body_full(self) -> None:
-        """Stop reading for now."""
-
-    def body_drained(self) -> None:
-        """Read on."""
-
-    def let_go(self, body: Body) -> None:
-        """The body is not wanted any more, or it broke: stop the source at once. Called at most once."""
-
-
-class Stage:
-    """One step of a body. It hears exactly one of `end` and `fail`, once; inner stages first.
-
-    `feed` not overridden costs nothing per chunk. Any method's bytes flow on outward.
-    """
-
-    __slots__ = ("body",)
-    critical = False  # a bug in a critical stage breaks the body; any other is dropped and the bytes flow on
-    body: Body
-
-    def feed(self, data: bytes) -> bytes:
-        """What leaves for `data`. May raise Failure: the body breaks here."""
-        return data
-
-    def end(self) -> bytes:
-        """Last bytes. May raise Failure (truncated, invalid)."""
-        return b""
-
-    def fail(self, failure: Failure) -> bytes:
-        """Last bytes before a break."""
-        return b""
-
-    def rest(self) -> bytes:
-        """What it holds, asked when a bug drops it."""
-        return b""
-
-
 BugReport = Callable[[object, Exception], None]
 
 
@@ -235,7 +193,7 @@ class Body:
     def _through(self, data: bytes, feeds: tuple[Callable[[bytes], bytes], ...]) -> bytes:
         feed = feeds[0]
         try:
-            for feed in feeds:  # noqa: B007 -- the handlers below need the one that raised
+            for feed in feeds:
                 data = feed(data)
                 if not data:
                     return b""
@@ -385,7 +343,7 @@ class Body:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def pipe(self, sink: Callable[[bytes], None]) -> None:
-        """Gives `sink` what is buffered, then lets the producer call it directly. Returns at the end; raises the Failure after its last byte."""
+        """Gives `sink` what is buffered, then the producer calls it. Returns at the end; raises the Failure after its last byte."""
         data = self.take()
         if data:
             sink(data)

@@ -135,5 +135,6 @@ class Limit:
         self._task = self._alarm = None
         if alarm is not None:
             alarm.cancel()
-        if self._hit and task is not None and task.uncancel() <= self._held and kind is not None and issubclass(kind, asyncio.CancelledError):
-            raise TimeoutError from exc
+        if self._hit and task is not None and task.uncancel() <= self._held:
+            if kind is not None and issubclass(kind, asyncio.CancelledError):
+                raise TimeoutError from exc

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PEEK_BYTES = 64 * 1024  # of an error reply: providers' error bodies are a few hundred bytes, HTML pages of middleboxes some KiB
 
 
-class Fault(str, Enum):
+class Fault(StrEnum):
     """What went wrong, as every floor names it."""
 
     CONNECT = "connect"
@@ -78,8 +78,12 @@ class Refusal(Exception):
 
 _CONTEXT = re.compile(rb"context_length_exceeded|maximum context length|context window|prompt is too long|input is too long", re.I).search
 _FILTER = re.compile(rb"content_filter|content_policy_violation|content management policy|ResponsibleAIPolicyViolation", re.I).search
-_QUOTA = re.compile(rb"insufficient_quota|billing_hard_limit|billing_not_active|exceeded your current quota|insufficient balance|out of credits", re.I).search
-_MODEL = re.compile(rb"model_not_found|DeploymentNotFound|(?:model|deployment)\b[^\"]{0,200}\b(?:does not exist|not found|not exist)", re.I).search
+_QUOTA = re.compile(
+    rb"insufficient_quota|billing_hard_limit|billing_not_active|exceeded your current quota|insufficient balance|out of credits", re.I
+).search
+_MODEL = re.compile(
+    rb"model_not_found|DeploymentNotFound|(?:model|deployment)\b[^\"]{0,200}\b(?:does not exist|not found|not exist)", re.I
+).search
 
 
 def classify(outcome: Reply | Failure) -> Fault | None:
