@@ -135,6 +135,7 @@ class Limit:
         self._task = self._alarm = None
         if alarm is not None:
             alarm.cancel()
-        if self._hit and task is not None and task.uncancel() <= self._held:
-            if kind is not None and issubclass(kind, asyncio.CancelledError):
-                raise TimeoutError from exc
+        if not self._hit or task is None or task.uncancel() > self._held:
+            return
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError from exc
