@@ -16,22 +16,28 @@ class Entry:
     at: float
     kind: str
     policy: str | None
-    acted: bool
+    acted: bool = False
+    shadow: bool = False
     what: dict[str, object] = field(default_factory=dict)
 
 
 class Journal:
     """The entries of one call, in the order in which they were decided."""
 
-    __slots__ = ("_now", "entries")
+    __slots__ = ("_now", "entries", "model")
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self.entries: list[Entry] = []
+        self.model: str | None = None  # that the app named, where its body was read
 
-    def note(self, kind: str, policy: str | None = None, *, acted: bool = False, **what: object) -> None:
-        """Adds a decision. `acted`: the call was treated differently because of it, so the app is told in a reply header."""
-        self.entries.append(Entry(self._now(), kind, policy, acted, what))
+    def note(self, kind: str, policy: str | None = None, *, acted: bool = False, shadow: bool = False, **what: object) -> None:
+        """Adds a decision.
+
+        `acted`: the call was treated differently because of it, so the app is told in a reply header.
+        `shadow`: it is what a policy in shadow would have done.
+        """
+        self.entries.append(Entry(self._now(), kind, policy, acted, shadow, what))
 
     def kinds(self) -> list[str]:
         """The kinds noted, in order."""

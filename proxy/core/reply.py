@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.core.body import Body, Headers
+from proxy.core.call import Target
 from proxy.core.faults import Failure, Fault
 from proxy.core.request import Framing
 
@@ -58,6 +59,7 @@ class Reply:
         "origin",
         "reason",
         "status",
+        "target",
         "tunnel",
     )
 
@@ -70,6 +72,7 @@ class Reply:
         self.named: frozenset[bytes] | None = None  # header names that its Connection header lists, lower case
         self.tunnel: Tunnel | None = None
         self.origin = "upstream"  # or `static`, `cache`
+        self.target: Target | None = None  # that answered
         self.fault: Fault | None = None  # classified once, by who looked at its beginning
         self.last_words: Callable[[Failure], bytes | None] | None = None  # what to tell a client whose stream breaks after the commit
 

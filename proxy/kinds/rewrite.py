@@ -1,0 +1,98 @@
+"""rewrite -- ask another model, or another upstream, than the app named.
+
+Floor CALL: inside refuse (a refused call goes nowhere), outside params, which are for the model chosen here.
+It only chooses: the upstream adapter puts the model's name into the bytes, as fallback may choose again.
+Cost: under a microsecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import Field, model_validator
+
+from proxy.core.call import Call, Target
+from proxy.core.reply import Reply
+from proxy.core.service import Service
+from proxy.openai.moves import why_it_stays
+from proxy.openai.payload import Unread
+from proxy.policy.kind import Floor, Kind, Site
+from proxy.policy.spec import Spec
+
+
+class RewriteSpec(Spec):
+    """Ask another model, or another upstream, than the app named. A field that is left out keeps what another policy chose."""
+
+    model: str | None = Field(None, min_length=1, max_length=256, description="The model to ask for.")
+    upstream: str | None = Field(None, description="The upstream to ask, one of `upstreams`; stateful requests stay where they are.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> RewriteSpec:
+        if self.model is None and self.upstream is None:
+            raise ValueError("needs `model` or `upstream`")
+        return self
+
+    def upstreams(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """The upstreams that it names, each with its place."""
+        if self.upstream is not None:
+            yield ("upstream",), self.upstream
+
+
+def _fields(spec: RewriteSpec) -> frozenset[str]:
+    return frozenset(name for name in ("model", "upstream") if getattr(spec, name) is not None)
+
+
+class Rewrite:
+    """Chooses the target. Notes what it changed, or why it could not."""
+
+    __slots__ = ("_model", "_policy", "_upstream")
+
+    def __init__(self, spec: RewriteSpec, site: Site) -> None:
+        self._policy = site.policy
+        self._model = spec.model if "model" in site.fields else None
+        self._upstream = spec.upstream if "upstream" in site.fields else None
+
+    async def __call__(self, call: Call, inner: Service) -> Reply:
+        target = self.choose(call, shadow=False)
+        return await inner(call if target is call.target else call.derive(target=target))
+
+    def observe(self, call: Call) -> None:
+        """The same choice, noted only."""
+        self.choose(call, shadow=True)
+
+    def choose(self, call: Call, shadow: bool) -> Target:
+        """Where this call should go, the present target where nothing changes."""
+        upstream, model = call.target.upstream, call.target.model
+        what: dict[str, object] = {}
+        if self._upstream is not None and self._upstream != upstream:
+            if why := why_it_stays(call):
+                call.journal.note("rewrite", self._policy, shadow=shadow, stays=upstream, why=why)
+                return call.target
+            what["upstream"] = upstream = self._upstream
+        if self._model is not None:
+            try:
+                asked = model if model is not None else call.payload.model if call.payload is not None else None
+            except Unread as unread:
+                call.journal.note("rewrite", self._policy, shadow=shadow, skipped="unreadable", why=unread.why)
+                return call.target
+            if call.payload is None:
+                call.journal.note("rewrite", self._policy, shadow=shadow, skipped="no_body", why="the body is not JSON that is held")
+                return call.target
+            if asked != self._model:
+                what["model"] = model = self._model
+                what["asked"] = asked
+        if not what:
+            return call.target
+        call.journal.note("rewrite", self._policy, acted=not shadow, shadow=shadow, **what)
+        return Target(upstream, model)
+
+
+KIND = Kind(
+    "rewrite",
+    RewriteSpec,
+    Floor.CALL,
+    enforce=Rewrite,
+    shadow=lambda spec, site: Rewrite(spec, site).observe,
+    fields=_fields,
+    reads_body=lambda spec: True,  # the model is in it, and so is what makes a request stateful
+)
