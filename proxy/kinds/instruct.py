@@ -13,7 +13,7 @@ from proxy.core.reply import Reply
 from proxy.core.service import Service
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.kind import Floor, Kind, Site
-from proxy.policy.spec import Spec
+from proxy.policy.spec import Spec, Wrong
 
 
 class InstructSpec(Spec):
@@ -25,7 +25,7 @@ class InstructSpec(Spec):
     @model_validator(mode="after")
     def _says_something(self) -> InstructSpec:
         if self.prepend is None and self.append is None:
-            raise ValueError("needs `prepend` or `append`")
+            raise Wrong("needs `prepend` or `append`", got=False)
         return self
 
 

@@ -7,14 +7,14 @@ Cost: a few microseconds for each field that changes.
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
 from proxy.core.call import Call
 from proxy.core.reply import Reply
 from proxy.core.service import Service
 from proxy.openai.payload import MISSING, Payload, Unread
 from proxy.policy.kind import Floor, Kind, Site
-from proxy.policy.spec import Spec
+from proxy.policy.spec import Json, Spec, Wrong
 
 NOT_PARAMETERS = {
     "model": "use `rewrite: {model: …}`",
@@ -29,8 +29,8 @@ NOT_PARAMETERS = {
 class ParamsSpec(Spec):
     """Pin, default, cap or remove parameters. Every other byte of the body stays as the app sent it."""
 
-    defaults: dict[str, JsonValue] = Field(default_factory=dict, description="Set where the app did not, as `{seed: 7}`.")
-    overrides: dict[str, JsonValue] = Field(default_factory=dict, description="Set whatever the app said, as `{temperature: 0}`.")
+    defaults: dict[str, Json] = Field(default_factory=dict, description="Set where the app did not, as `{seed: 7}`.")
+    overrides: dict[str, Json] = Field(default_factory=dict, description="Set whatever the app said, as `{temperature: 0}`.")
     remove: tuple[str, ...] = Field((), description="Taken out, as what a model refuses: `[top_logprobs]`.")
     max: dict[str, int | float] = Field(default_factory=dict, description="Numbers above these are lowered, as `{max_tokens: 1000}`.")
 
@@ -38,16 +38,16 @@ class ParamsSpec(Spec):
     def _fields_are_parameters(self) -> ParamsSpec:
         named = [*self.defaults, *self.overrides, *self.remove, *self.max]
         if not named:
-            raise ValueError("needs one of `defaults`, `overrides`, `remove`, `max`")
+            raise Wrong("needs one of `defaults`, `overrides`, `remove`, `max`", got=False)
         for name in named:
             if (hint := NOT_PARAMETERS.get(name)) is not None:
-                raise ValueError(f"'{name}' is not a parameter: {hint}")
+                raise Wrong(f"'{name}' is not a parameter: {hint}", got=False)
         for name in self.overrides:
             if name in self.remove or name in self.defaults or name in self.max:
-                raise ValueError(f"'{name}' is in `overrides` and elsewhere: an override stands alone")
+                raise Wrong(f"'{name}' is in `overrides` and elsewhere: an override stands alone", got=False)
         for name in self.remove:
             if name in self.defaults or name in self.max:
-                raise ValueError(f"'{name}' is in `remove` and elsewhere: what is removed stands alone")
+                raise Wrong(f"'{name}' is in `remove` and elsewhere: what is removed stands alone", got=False)
         return self
 
 
@@ -63,8 +63,8 @@ class Params:
     def __init__(self, spec: ParamsSpec, site: Site) -> None:
         won = site.fields
         self._policy = site.policy
-        self._defaults = {name: value for name, value in spec.defaults.items() if name in won}
-        self._overrides = {name: value for name, value in spec.overrides.items() if name in won}
+        self._defaults = {name: _thawed(value) for name, value in spec.defaults.items() if name in won}
+        self._overrides = {name: _thawed(value) for name, value in spec.overrides.items() if name in won}
         self._remove = [name for name in spec.remove if name in won]
         self._max = {name: cap for name, cap in spec.max.items() if name in won}
 
@@ -116,9 +116,18 @@ class Params:
         return payload, {name: names for name, names in what.items() if names}
 
 
+def _thawed(value: object) -> object:
+    """A spec's value as JSON readers give it: lists, not tuples, so that the two compare."""
+    if isinstance(value, tuple):
+        return [_thawed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _thawed(item) for key, item in value.items()}
+    return value
+
+
 def _differ(old: object, new: object) -> bool:
     """Whether two JSON values differ: 1 and True do, 0 and 0.0 do not."""
-    return type(old) is bool or type(new) is bool or old != new if old is not new else False
+    return old != new or isinstance(old, bool) is not isinstance(new, bool)
 
 
 KIND = Kind(

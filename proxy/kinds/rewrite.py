@@ -17,7 +17,7 @@ from proxy.core.service import Service
 from proxy.openai.moves import why_it_stays
 from proxy.openai.payload import Unread
 from proxy.policy.kind import Floor, Kind, Site
-from proxy.policy.spec import Spec
+from proxy.policy.spec import Spec, Wrong
 
 
 class RewriteSpec(Spec):
@@ -29,7 +29,7 @@ class RewriteSpec(Spec):
     @model_validator(mode="after")
     def _says_something(self) -> RewriteSpec:
         if self.model is None and self.upstream is None:
-            raise ValueError("needs `model` or `upstream`")
+            raise Wrong("needs `model` or `upstream`", got=False)
         return self
 
     def upstreams(self) -> Iterable[tuple[tuple[str, ...], str]]:

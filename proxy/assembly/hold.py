@@ -1,0 +1,69 @@
+"""hold -- keeps request bodies that a policy must read, within limits; what is over them streams on unread.
+
+Cost: none for a body that came with its head; otherwise the call waits for its body, which the app is still sending.
+"""
+
+from __future__ import annotations
+
+from proxy.core.request import Framing, Request
+
+CALL_BYTES = 64 * 1024 * 1024  # the largest request that OpenAI's own API takes is 50 MB of images
+PROCESS_BYTES = 256 * 1024 * 1024  # four of the largest at once, within a sidecar's memory limit of 512 MiB
+STEP_BYTES = 1024 * 1024
+
+
+class OverLimit(Exception):
+    """The body is not held. `args[0]` says over which limit."""
+
+
+class Holds:
+    """What all calls of the process hold together. `take` and `give_back` go in pairs."""
+
+    __slots__ = ("_call_bytes", "_process_bytes", "held_bytes")
+
+    def __init__(self, call_bytes: int = CALL_BYTES, process_bytes: int = PROCESS_BYTES) -> None:
+        self._call_bytes = call_bytes
+        self._process_bytes = process_bytes
+        self.held_bytes = 0
+
+    async def take(self, request: Request) -> tuple[bytes, int]:
+        """The whole body, taken out of the request, and the bytes to give back when the call is done with it.
+
+        Raises OverLimit, with everything left in place to stream on; and the Failure of a body that breaks.
+        """
+        body = request.body
+        if not body.ended or body.error is not None:
+            await self._arrived(request)
+        size = body.size
+        if size > self._call_bytes or self.held_bytes + size > self._process_bytes:
+            raise OverLimit(self._why(size))
+        self.held_bytes += size
+        return body.take(), size
+
+    def give_back(self, size_bytes: int) -> None:
+        """The call is done with its body."""
+        self.held_bytes -= size_bytes
+
+    async def _arrived(self, request: Request) -> None:
+        """Waits for the body's end, as far as the limits go. Room is claimed in steps, as a body may not say its length."""
+        body = request.body
+        claimed = 0
+        known = request.length if request.framing is Framing.LENGTH else 0
+        try:
+            while True:
+                wanted = max(claimed + STEP_BYTES, known + 1)
+                if known > self._call_bytes or claimed >= self._call_bytes or self.held_bytes + wanted - claimed > self._process_bytes:
+                    raise OverLimit(self._why(max(known, body.size)))
+                self.held_bytes += wanted - claimed
+                claimed = wanted
+                request.go_on()
+                await body.until(None, claimed)
+                if body.ended:
+                    return
+        finally:
+            self.held_bytes -= claimed
+
+    def _why(self, size_bytes: int) -> str:
+        if size_bytes > self._call_bytes:
+            return f"the body is over the hold limit of {self._call_bytes >> 20} MiB a call"
+        return f"the bodies of all calls are at the hold limit of {self._process_bytes >> 20} MiB a process"
