@@ -18,9 +18,9 @@ from proxy.policy.spec import Spec
 class RefuseSpec(Spec):
     """Answer the app with an error of the API's own form, and ask no upstream."""
 
-    status: int = Field(403, ge=400, le=599, description="The HTTP status. 429 and 5xx are marked `x-should-retry: false`.")
-    code: str = Field("policy_refused", min_length=1, max_length=64, pattern=r"^[a-z0-9_]+$", description="The `error.code` that the app sees.")
-    message: str = Field("This call is refused by policy.", min_length=1, max_length=2000, description="The `error.message` that the app sees.")
+    status: int = Field(403, ge=400, le=599, description="The HTTP status. The SDK is told not to try again.")
+    code: str = Field("policy_refused", min_length=1, max_length=64, pattern=r"^[a-z0-9_]+$", description="The app's `error.code`.")
+    message: str = Field("This call is refused by policy.", min_length=1, max_length=2000, description="The app's `error.message`.")
 
 
 class Refuse:
