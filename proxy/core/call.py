@@ -39,17 +39,6 @@ class Allowance:
         self.spent += 1
 
 
-@dataclass(slots=True)
-class Exchange:
-    """What telemetry wants to know of one exchange; written by the upstream adapter."""
-
-    upstream: str
-    model: str | None
-    started: float  # loop time, seconds
-    address: str = ""
-    sent_trace: tuple[int, int] | None = None  # (trace id, span id) that the upstream was told
-
-
 class Call:
     """What the layers pass inward. `payload` is a `proxy.openai.payload.Payload`, or None while the body is not held."""
 
@@ -82,7 +71,7 @@ class Call:
         self.connect_s: float | None = None  # None: the upstream's default
         self.reserved = 0  # exchanges that outer layers have promised to others
         self.tries: int | None = None  # a bound that fallback sets for retry
-        self.trace: Any = None  # the adapter's trace context, opaque to layers
+        self.trace: Any = None  # the record that telemetry fills (`proxy.core.ports`), None where nothing records
 
     def derive(self, **changes: Any) -> Call:
         """A copy with `changes`; what it shares with the original (journal, allowance) is meant to be shared."""

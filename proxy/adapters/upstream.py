@@ -1,0 +1,145 @@
+"""upstream -- the innermost service: one exchange with the upstream that the call's target names.
+
+The only place that spends the allowance, adds a credential, and puts the chosen model's name into the body.
+Cost: for home without settings, a lookup; one splice where the model changes.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Protocol
+from urllib.parse import quote
+
+from proxy.adapters.outbound import DIGESTS, Outbound, without
+from proxy.core.body import Body
+from proxy.core.call import Call
+from proxy.core.faults import Failure
+from proxy.core.ports import ExchangeRecord
+from proxy.core.reply import Reply
+from proxy.core.request import Framing, Request
+from proxy.openai.payload import Payload, Unread
+from proxy.policy.upstreams import Upstream as Declared
+
+
+class Sender(Protocol):
+    """A connection pool to one upstream."""
+
+    async def send(self, request: Request, connect_s: float | None = None) -> Reply:
+        """One exchange. Raises Failure."""
+
+    def close(self) -> None:
+        """Closes what is idle; exchanges under way end by themselves."""
+
+
+OpenPool = Callable[[Declared, "ssl.SSLContext | None"], Sender]
+
+
+class Upstream:
+    """One upstream with its pool."""
+
+    __slots__ = ("_address", "_models", "_out", "_pool", "name")
+
+    def __init__(self, declared: Declared, home: bool, pool: Sender) -> None:
+        self.name = declared.name
+        self._address = f"{declared.address.host}:{declared.address.port}"
+        self._models = declared.spec.models
+        self._out = outbound(declared, home)
+        self._pool = pool
+
+    @property
+    def renames_models(self) -> bool:
+        """Whether a call's body must be held for the name map."""
+        return bool(self._models)
+
+    async def exchange(self, call: Call) -> Reply:
+        """Sends the call. Raises Failure, with the upstream's name in `where`."""
+        record: ExchangeRecord | None = call.trace
+        traceparent = None
+        if record is not None:
+            record.address = self._address
+            traceparent = record.trace.traceparent if record.trace is not None else None
+        request = self._request(call, traceparent)
+        call.allowance.spend()
+        try:
+            reply = await self._pool.send(request, call.connect_s)
+        except Failure as failure:
+            failure.where = self.name
+            raise
+        reply.target = call.target
+        return reply
+
+    def _request(self, call: Call, traceparent: bytes | None) -> Request:
+        request, out = call.request, self._out
+        target = out.target(request.target)
+        headers = out.headers(request.headers, traceparent)
+        payload: Payload | None = call.payload
+        if payload is None:
+            if target is request.target and headers is request.headers:
+                return request
+            return request.derive(target, headers, request.framing, request.length, request.body)
+        named = self._named(call, payload)
+        if named.edited:
+            headers = without(headers, DIGESTS | {b"content-encoding"} if named.decoded else DIGESTS)
+        body = Body.of(named.pieces(), request.body.trailers)
+        length = named.size_bytes if request.framing is Framing.LENGTH else request.length
+        return request.derive(target, headers, request.framing, length, body)
+
+    def _named(self, call: Call, payload: Payload) -> Payload:
+        """The payload with the name that this upstream has for the model."""
+        model = call.target.model
+        try:
+            if model is None:
+                model = payload.model if self._models else None
+            if model is not None and (name := self._models.get(model, model)) != payload.model:
+                return payload.set("model", name)
+        except Unread as unread:
+            call.journal.note("upstream", skipped="unreadable", why=unread.why)
+        return payload
+
+    def close(self) -> None:
+        """Closes what is idle; exchanges under way end by themselves."""
+        self._pool.close()
+
+
+class Upstreams:
+    """All upstreams of one set of policies, as the innermost service."""
+
+    __slots__ = ("_by_name",)
+
+    def __init__(self, by_name: Mapping[str, Upstream]) -> None:
+        self._by_name = by_name
+
+    async def __call__(self, call: Call) -> Reply:
+        return await self._by_name[call.target.upstream].exchange(call)
+
+
+def outbound(declared: Declared, home: bool) -> Outbound:
+    """The settings of a declared upstream, as bytes."""
+    spec, credential = declared.spec, declared.credential
+    path = declared.address.path
+    return Outbound(
+        home=home,
+        base=path.encode("ascii") if path else None,
+        credential=(credential.header.encode("ascii"), _octets(credential.line)) if credential is not None else None,
+        drops_credential=home and not declared.callers_credential and credential is None,
+        set_headers=tuple((name.encode("ascii"), _octets(secret.value)) for name, secret in declared.headers),
+        keep=frozenset(name.lower().encode("ascii") for name in spec.headers.keep),
+        query=tuple((quote(name, safe="").encode(), quote(secret.value, safe="").encode()) for name, secret in declared.query),
+        trace=spec.trace,
+    )
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8")
+
+
+def tls_context(declared: Declared) -> ssl.SSLContext | None:
+    """The TLS settings of an upstream, None for http. Raises OSError (ssl.SSLError is one) where a file cannot be used."""
+    if declared.address.scheme != "https":
+        return None
+    context = ssl.create_default_context(cafile=str(declared.ca) if declared.ca is not None else None)
+    if declared.cert is not None:
+        context.load_cert_chain(str(declared.cert), str(declared.cert_key) if declared.cert_key is not None else None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
