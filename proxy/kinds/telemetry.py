@@ -1,0 +1,250 @@
+"""telemetry -- measures each call and each exchange, and tells the recorders when they end. It decides nothing and changes no byte.
+
+CallTelemetry: floor CALL, outermost, so that it sees static replies too; a call ends at the client's end. ExchangeTelemetry: floor
+EXCHANGE, around the upstream adapter, so that each try, hedge and repair is one; an exchange ends at the source's end.
+Both stand in a stack only while something records. Cost: a few microseconds each; nothing per chunk, unless replies are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from proxy.core.body import Headers
+from proxy.core.call import Call
+from proxy.core.clock import Clock
+from proxy.core.faults import Abandoned, Failure, Refusal, classify
+from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, Recorder, Trace
+from proxy.core.reply import Reply
+from proxy.core.service import Service
+from proxy.core.stage import Stage
+from proxy.openai.usage import ReplyReader
+
+log = logging.getLogger("chassis")
+
+DECODED_STEP_BYTES = 1024 * 1024  # of one chunk of a compressed reply: beyond it the copy is not read on (a bomb, or no use to us)
+READ_TYPES = (b"application/json", b"text/event-stream")
+
+
+class CallTelemetry:
+    """One record a call. `begin` decides the call's place in a trace from the app's headers; None: there are no traces."""
+
+    __slots__ = ("_begin", "_clock", "_now", "_tell")
+
+    def __init__(self, recorders: Sequence[Recorder], clock: Clock, begin: Callable[[Headers], Trace] | None = None) -> None:
+        self._tell = _Told(tuple(recorder.call_ended for recorder in recorders))
+        self._clock = clock
+        self._now = clock.now
+        self._begin = begin
+
+    async def __call__(self, call: Call, inner: Service) -> Reply:
+        request = call.request
+        record = CallRecord(call, request.received or self._now())
+        if self._begin is not None:
+            record.trace = self._begin(request.headers)
+        try:
+            reply = await inner(call.derive(trace=record))
+        except BaseException as exc:
+            _failed(record, exc)
+            self._over(record)
+            raise
+        record.head = self._now()
+        record.status = reply.status
+        record.origin = reply.origin
+        record.target = reply.target
+        record.streamed = _is_stream(reply)
+        if (fault := reply.fault or classify(reply)) is not None:
+            record.fault = fault.value
+        if reply.origin == "static":
+            record.outcome = Outcome.FAILED if fault is not None else Outcome.REFUSED
+        reply.body.after(partial(self._closed, record))
+        return reply
+
+    def _closed(self, record: CallRecord, why: Failure | None) -> None:
+        if why is not None:
+            _broken(record, why)
+        self._over(record)
+
+    def _over(self, record: CallRecord) -> None:
+        record.ended = now = self._now()
+        record.wall_offset_ns = self._clock.wall_ns() - int(now * 1e9)
+        self._tell(record)
+
+
+class ExchangeTelemetry:
+    """One record an exchange. `read_replies`: where the span is sampled, a copy of the reply is read for its model and usage."""
+
+    __slots__ = ("_clock", "_now", "_reads", "_tell")
+
+    def __init__(self, recorders: Sequence[Recorder], clock: Clock, read_replies: bool = False) -> None:
+        self._tell = _Told(tuple(recorder.exchange_ended for recorder in recorders))
+        self._clock = clock
+        self._now = clock.now
+        self._reads = read_replies
+
+    async def __call__(self, call: Call, inner: Service) -> Reply:
+        target = call.target
+        record = ExchangeRecord(call, target.upstream, target.model, self._now())
+        whole = call.trace
+        if isinstance(whole, CallRecord):
+            whole.exchanges.append(record)
+            if whole.trace is not None:
+                record.trace = whole.trace.exchange()
+        try:
+            reply = await inner(call.derive(trace=record))
+        except BaseException as exc:
+            _failed(record, exc)
+            self._over(record)
+            raise
+        record.head = self._now()
+        record.status = reply.status
+        if (fault := reply.fault or classify(reply)) is not None:
+            record.fault = fault.value
+        reply.body.attach(self._stage(record, reply))
+        return reply
+
+    def _stage(self, record: ExchangeRecord, reply: Reply) -> Stage:
+        if not self._reads or record.trace is None or not record.trace.sampled:
+            return _Source(record, self._over)
+        kind = reply.header(b"content-type") or b""
+        record.streamed = kind.startswith(b"text/event-stream")
+        decode = _decoder(reply.header(b"content-encoding") or b"")
+        if decode is None or reply.status >= 300 or not kind.startswith(READ_TYPES):
+            return _Source(record, self._over)
+        return _ReadSource(record, self._over, decode, self._now)
+
+    def _over(self, record: ExchangeRecord) -> None:
+        record.ended = now = self._now()
+        record.wall_offset_ns = self._clock.wall_ns() - int(now * 1e9)
+        self._tell(record)
+
+
+class _Told:
+    """Tells recorders, in order. One that breaks hurts neither the call nor the others, and is complained of once."""
+
+    __slots__ = ("_complained", "_methods")
+
+    def __init__(self, methods: tuple[Callable[..., None], ...]) -> None:
+        self._methods = methods
+        self._complained: set[object] = set()
+
+    def __call__(self, record: object) -> None:
+        for tell in self._methods:
+            try:
+                tell(record)
+            except Exception:
+                if tell not in self._complained:
+                    self._complained.add(tell)
+                    log.exception("telemetry: a recorder broke (%s); further breaks of it are not logged", tell.__qualname__)
+
+
+class _Source(Stage):
+    """The source's end of an exchange. Costs nothing per chunk."""
+
+    __slots__ = ("_over", "_record")
+
+    def __init__(self, record: ExchangeRecord, over: Callable[[ExchangeRecord], None]) -> None:
+        self._record = record
+        self._over = over
+
+    def end(self) -> bytes:
+        self._over(self._record)
+        return b""
+
+    def fail(self, failure: Failure) -> bytes:
+        _broken(self._record, failure)
+        self._over(self._record)
+        return b""
+
+
+class _ReadSource(_Source):
+    """Reads a copy of what passes. What it cannot read it leaves alone."""
+
+    __slots__ = ("_decode", "_now", "_reader")
+
+    def __init__(
+        self,
+        record: ExchangeRecord,
+        over: Callable[[ExchangeRecord], None],
+        decode: Callable[[bytes], bytes],
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(record, over)
+        self._decode = decode
+        self._now = now
+        self._reader: ReplyReader | None = ReplyReader()
+
+    def feed(self, data: bytes) -> bytes:
+        reader = self._reader
+        if reader is None:
+            return data
+        if self._record.first_chunk is None:
+            self._record.first_chunk = self._now()
+        try:
+            reader.feed(self._decode(data))
+        except Exception:
+            self._reader = None
+        return data
+
+    def end(self) -> bytes:
+        self._read()
+        return super().end()
+
+    def fail(self, failure: Failure) -> bytes:
+        self._read()
+        return super().fail(failure)
+
+    def _read(self) -> None:
+        if self._reader is not None:
+            try:
+                self._record.usage = self._reader.result()
+            except Exception:
+                log.debug("telemetry: a reply could not be read", exc_info=True)
+
+
+def _failed(record: CallRecord | ExchangeRecord, exc: BaseException) -> None:
+    """There is no reply: writes down why."""
+    if isinstance(exc, Failure):
+        _broken(record, exc)
+    elif isinstance(exc, Refusal):
+        record.outcome, record.status, record.detail = Outcome.REFUSED, exc.status, exc.message
+    elif isinstance(exc, asyncio.CancelledError):
+        record.outcome = Outcome.LEFT
+    else:
+        record.outcome, record.fault = Outcome.FAILED, type(exc).__name__
+
+
+def _broken(record: CallRecord | ExchangeRecord, failure: Failure) -> None:
+    """There is no reply, or its body broke: writes down why."""
+    if isinstance(failure, Abandoned):
+        record.outcome = Outcome.LEFT
+    else:
+        record.outcome, record.fault, record.detail = Outcome.FAILED, failure.fault.value, f"{failure.where}: {failure.detail}"
+
+
+def _is_stream(reply: Reply) -> bool:
+    return (reply.header(b"content-type") or b"").startswith(b"text/event-stream")
+
+
+def _decoder(encoding: bytes) -> Callable[[bytes], bytes] | None:
+    """What makes a copy of an encoded body readable, chunk by chunk; None where nothing here does."""
+    encoding = encoding.strip().lower()
+    if encoding in (b"", b"identity"):
+        return _as_it_is
+    if encoding in (b"gzip", b"x-gzip", b"deflate"):
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
+        return lambda data: _bounded(inflate(data, DECODED_STEP_BYTES))
+    return None
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) >= DECODED_STEP_BYTES:
+        raise ValueError("a chunk that inflates beyond all use")
+    return data
