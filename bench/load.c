@@ -2,13 +2,16 @@
  *
  *   load --port P --body FILE --bench "json 1024" [--path /v1/chat/completions] [--connections N]
  *        (--seconds S | --count N) [--warmup S] [--rate R] [--split] [--hold]
- *        [--expect-bytes N] [--expect-events N]
+ *        [--step PORT] [--expect-bytes N] [--expect-events N]
  *
  * Without --rate the loop is closed: each connection asks again as soon as it was answered, for the most that the
  * subject can do. With --rate calls leave on a fixed schedule whatever the answers do, so a slow answer delays no
  * other and cannot hide (a call that finds no free connection counts from the instant it was due).
  * --split sends a request's head and its body by two writes, as common Python clients do. --hold opens N streams,
  * prints {"open": N} when each has seen its first event, and holds them until its standard input ends.
+ *
+ * --step tells the upstream (datagrams to its port) which streams' events have arrived: with `sse COUNT -1` the next
+ * one leaves only then. A loop turn's news goes in one datagram.
  *
  * Each answer is checked: status 200, framing, length or number of events. What fails is counted by kind and is
  * never part of a latency. One JSON object on standard output; times in milliseconds.
@@ -54,15 +57,16 @@ struct conn {
     int64_t got;                     /* bytes of the body */
     size_t line;
     size_t match;                    /* how much of STAMP the last bytes are, then digits */
-    int64_t number;
+    int64_t number;                  /* the instant in the last stamp, then */
+    uint32_t stream;                 /* the number of its stream */
     long events;
 };
 
-static const char STAMP[] = "\"sent_ns\":\"";
-enum { STAMP_LEN = sizeof STAMP - 1, DIGITS = 19 };
+static const char STAMP[] = "\"stamp\":\"";
+enum { STAMP_LEN = sizeof STAMP - 1, INSTANT = 19, STREAM = 5 };
 
 static struct {
-    int port, connections;
+    int port, connections, step;
     double seconds, warmup, rate;
     long count;
     bool split, hold;
@@ -78,6 +82,9 @@ static int epoll_fd, timer_fd = -1;
 static int64_t start_ns, timed_ns, stop_ns, next_due_ns, done_ns;
 static long calls, asked, timed, errors[ERRORS], reads, read_events, late;
 static struct samples latency, to_first, first, between;
+static uint32_t news[1024];
+static size_t news_count;
+static int step_fd = -1;
 static char scratch[READ_SIZE];
 static bool over;
 
@@ -231,10 +238,19 @@ static void finish(struct conn *c) {
     next(c);
 }
 
+static void tell(void) {
+    if (news_count && send(step_fd, news, news_count * sizeof *news, 0) < 0) die("step");
+    news_count = 0;
+}
+
 static void see_event(struct conn *c, int64_t now) {
     read_events++;
     if (c->since_ns >= timed_ns) note(c->events ? &between : &first, now - c->number);
     if (!c->events && c->since_ns >= timed_ns) note(&to_first, now - c->since_ns);
+    if (opt.step && c->events + 1 < opt.expect_events) {           /* after the last one nothing more may come */
+        news[news_count++] = c->stream;
+        if (news_count == sizeof news / sizeof *news) tell();
+    }
     if (!c->events++ && opt.hold && ++open_streams == opt.connections) { printf("{\"open\": %d}\n", open_streams); fflush(stdout); }
 }
 
@@ -242,10 +258,11 @@ static void see_event(struct conn *c, int64_t now) {
 static void scan(struct conn *c, const char *data, size_t len, int64_t now) {
     for (const char *end = data + len; data < end; data++) {
         if (c->match >= STAMP_LEN) {
-            c->number = c->number * 10 + (*data - '0');
-            if (++c->match == STAMP_LEN + DIGITS) { see_event(c, now); c->match = 0; }
+            if (c->match < STAMP_LEN + INSTANT) c->number = c->number * 10 + (*data - '0');
+            else c->stream = c->stream * 10 + (uint32_t)(*data - '0');
+            if (++c->match == STAMP_LEN + INSTANT + STREAM) { see_event(c, now); c->match = 0; }
         } else if (*data == STAMP[c->match]) {
-            if (++c->match == STAMP_LEN) c->number = 0;
+            if (++c->match == STAMP_LEN) c->number = c->stream = 0;
         } else c->match = *data == STAMP[0];
     }
 }
@@ -387,6 +404,7 @@ static void read_options(int argc, char **argv) {
         else if (!strcmp(name, "--seconds")) opt.seconds = atof(value);
         else if (!strcmp(name, "--warmup")) opt.warmup = atof(value);
         else if (!strcmp(name, "--rate")) opt.rate = atof(value);
+        else if (!strcmp(name, "--step")) opt.step = atoi(value);
         else if (!strcmp(name, "--count")) opt.count = atol(value);
         else if (!strcmp(name, "--body")) opt.body_file = value;
         else if (!strcmp(name, "--path")) opt.path = value;
@@ -411,6 +429,11 @@ static void start(void) {
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, timer_fd, &e);
     e.data.ptr = &opt;               /* standard input: whoever started a held run ends it by closing this */
     if (opt.hold) epoll_ctl(epoll_fd, EPOLL_CTL_ADD, 0, &e);
+    if (opt.step) {
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.step), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        step_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (step_fd < 0 || connect(step_fd, (struct sockaddr *)&a, sizeof a)) die("step");
+    }
     start_ns = now_ns();
     timed_ns = start_ns + (int64_t)(opt.warmup * 1e9);
     stop_ns = opt.hold || opt.count ? INT64_MAX : timed_ns + (int64_t)(opt.seconds * 1e9);
@@ -457,6 +480,7 @@ int main(int argc, char **argv) {
                 if (c->fd >= 0 && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) && c->phase != CONNECTING) on_readable(c);
             }
         }
+        tell();
         if (!opt.hold && (over || (!n && !opt.rate)) && !busy()) break;      /* also when nothing at all could be connected */
         if (over && !opt.count && now > stop_ns + grace_ns) { errors[UNFINISHED] += busy(); break; }
     }

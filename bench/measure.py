@@ -35,6 +35,7 @@ class Rig:
     load: Path
     core: int                                   # of load and upstream
     upstream: Running
+    upstream_port: int
     bodies: dict[str, Path]
     seconds: float
 
@@ -94,7 +95,8 @@ def _times(row: Row, name: str, found: dict[str, float] | None) -> None:
 def visit_load(rig: Rig, scenario: Scenario, subject: Running | None, port: int) -> Row:
     """Closed loop or fixed rate for the scenario's time."""
     seconds = rig.seconds * scenario.longer
-    options = ["--connections", str(scenario.connections), "--seconds", str(seconds), "--warmup", str(WARMUP_S), *scenario.options, *scenario.expect]
+    options = ["--connections", str(scenario.connections), "--seconds", str(seconds), "--warmup", str(WARMUP_S)]
+    options += [*scenario.options, *scenario.expect, *(("--step", str(rig.upstream_port)) if scenario.step else ())]
     before, behind = cpu_s(subject.pid) if subject else 0.0, cpu_s(rig.upstream.pid)
     load = Load(rig, port, scenario.body, scenario.bench, options)
     found = load.line(seconds + 30)

@@ -79,7 +79,7 @@ class Bench:
             self._tls_port = free_port()
             argv += ["--tls-port", str(self._tls_port), "--cert", str(self._ca), "--key", str(key)]
         upstream = Running(argv, plan.cores[1], folder / "upstream.log")
-        self.rig = Rig(provision.load(), plan.cores[1], upstream, bodies, plan.seconds)
+        self.rig = Rig(provision.load(), plan.cores[1], upstream, self._port, bodies, plan.seconds)
         self._checked: set[tuple[str, bool, str]] = set()
         upstream.wait_for(self._port)
 

@@ -27,6 +27,7 @@ class Scenario:
     options: tuple[str, ...] = ()               # further ones of the load generator
     expect: tuple[str, ...] = ("--expect-bytes", "1024")
     longer: float = 1.0                         # times --seconds
+    step: bool = False                          # the load generator tells the upstream when the next event may leave
     tls: bool = False                           # the upstream speaks TLS
     rounds: int = field(default=99)             # at most
 
@@ -46,7 +47,11 @@ SCENARIOS = {
         Scenario("split_1k", "1 KB, head and body by two writes, saturated", _FIVE, _CPU, options=("--split",)),
         Scenario("tls_1k", "1 KB, upstream over TLS, saturated", _FIVE, _CPU, tls=True),
         Scenario(
-            "sse", "SSE of 64 events, 96 at once, as fast as they come", (*_FIVE, "chassis-empty", "chassis-rewrite"), _SSE_CPU,
+            "sse", "SSE of 64 events, 96 at once, saturated, each event on its way alone", (*_FIVE, "chassis-empty", "chassis-rewrite"), _SSE_CPU,
+            body="1k-stream", bench=f"sse {STREAM_EVENTS} -1", connections=96, expect=_EVENTS, step=True,
+        ),
+        Scenario(
+            "sse_flood", "SSE of 64 events, 96 at once, the upstream as fast as it can", _FIVE, _SSE_CPU,
             body="1k-stream", bench=f"sse {STREAM_EVENTS}", connections=96, expect=_EVENTS,
         ),
         Scenario(

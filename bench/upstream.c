@@ -9,11 +9,13 @@
  * Chassis decides by it):
  *
  *   x-bench: json SIZE          a chat completion of exactly SIZE bytes
- *   x-bench: sse COUNT [GAP]    COUNT events, then [DONE]; GAP microseconds apart, without GAP as fast as it goes
+ *   x-bench: sse COUNT [GAP]    COUNT events, then [DONE]; GAP microseconds apart, without GAP as fast as it goes;
+ *                               with a GAP of -1 in step: the next one when a datagram to our port names the stream
  *   x-bench: echo               the request's body, byte for byte
  *
- * Every event carries the CLOCK_MONOTONIC instant of its sending, so that a client on the same machine can tell
- * how long it was under way. Build with -DWITH_TLS -lssl -lcrypto for the second listener.
+ * Every event carries the CLOCK_MONOTONIC instant of its sending (19 digits), so that a client on the same machine
+ * can tell how long it was under way, and the number of its stream (5 digits). In step each event crosses the proxy
+ * alone; as fast as it goes, a slow proxy finds several in one read and looks cheaper than it is. Build with -DWITH_TLS -lssl -lcrypto for the second listener.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -58,14 +60,15 @@ struct conn {
     size_t line;                      /* bytes in the present line of chunked framing */
     long size;                        /* of a JSON reply */
     long events_left;
-    int64_t gap_ns, due_ns;
+    int64_t gap_ns, due_ns;           /* a gap below 0: in step */
     int place;                        /* index in `streams`, -1 when not streaming */
     struct conn *next_dead;
 };
 
 static struct conn *streams[CONNS];   /* whoever has events to send */
 static int stream_count, hot_count;   /* hot: no gap and nothing unsent */
-static int epoll_fd, timer_fd, plain_fd = -1, tls_fd = -1;
+static struct conn *in_step[CONNS];   /* by descriptor, which is the number that their events carry */
+static int epoll_fd, timer_fd, step_fd, plain_fd = -1, tls_fd = -1;
 static char scratch[READ_SIZE];
 static unsigned phase_seed;
 static struct conn *graveyard;        /* closed in this turn: later events of it may still be in our hands */
@@ -101,7 +104,7 @@ static const char REPLY_HEAD[] =      /* as many headers as the real API sends: 
 
 static const char EVENT[] =           /* one chunk of the transfer coding; the stamp is written over the zeros */
     "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1767225600,\"model\":\"gpt-4o-mini\","
-    "\"sent_ns\":\"0000000000000000000\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
+    "\"stamp\":\"000000000000000000000000\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
     "\"finish_reason\":null}]}\n\n";
 static const char DONE[] =
     "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1767225600,\"model\":\"gpt-4o-mini\","
@@ -116,9 +119,8 @@ static void prepare_events(void) {
     stamp_at = (size_t)(strstr(event_wire, "00000000000000000") - event_wire);
 }
 
-static void stamp(char *wire) {
-    int64_t n = now_ns();
-    for (int i = 18; i >= 0; i--, n /= 10) wire[stamp_at + (size_t)i] = (char)('0' + n % 10);
+static void digits(char *to, int count, int64_t n) {
+    for (; count-- > 0; n /= 10) to[count] = (char)('0' + n % 10);
 }
 
 /* A JSON reply of `size` bytes with its head; made once a size. */
@@ -166,6 +168,7 @@ static void leave_streams(struct conn *c) {
 
 static void drop(struct conn *c) {
     leave_streams(c);
+    if (c->fd < CONNS) in_step[c->fd] = NULL;
 #ifdef WITH_TLS
     if (c->ssl) SSL_free(c->ssl);
 #endif
@@ -246,7 +249,8 @@ static bool send_event(struct conn *c) {
     bool last = --c->events_left == 0;
     if (last) leave_streams(c);
     char *wire = last ? last_wire : event_wire;
-    stamp(wire);
+    digits(wire + stamp_at, 19, now_ns());
+    digits(wire + stamp_at + 19, 5, c->fd);
     if (!say(c, wire, last ? last_len : event_len)) return false;
     if (last) replied(c);
     return c->fd >= 0;
@@ -258,7 +262,8 @@ static void start_stream(struct conn *c) {
     memcpy(wire, REPLY_HEAD, sizeof REPLY_HEAD - 1);
     memcpy(wire + sizeof REPLY_HEAD - 1, head, sizeof head - 1);
     if (!say(c, wire, sizeof REPLY_HEAD - 1 + sizeof head - 1)) return;
-    if (stream_count == CONNS) { drop(c); return; }
+    if (stream_count == CONNS || c->fd >= CONNS) { drop(c); return; }
+    if (c->gap_ns < 0) { in_step[c->fd] = c; send_event(c); return; }
     c->place = stream_count;
     streams[stream_count++] = c;
     if (!c->gap_ns) { if (!c->out.len) hot_count++; return; }
@@ -384,11 +389,11 @@ static void feed(struct conn *c, const char *data, size_t len) {
 
 /* ---- the loop ---- */
 
-static int listen_on(int port) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+static int listen_on(int port, int type) {
+    int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&a, sizeof a) || listen(fd, 4096)) die("listen");
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) || (type == SOCK_STREAM && listen(fd, 4096))) die("listen");
     return fd;
 }
 
@@ -448,6 +453,16 @@ static void send_due(void) {
     arm_timer();
 }
 
+/* Each datagram is a list of streams whose last event has arrived. */
+static void send_stepped(void) {
+    uint32_t named[1024];
+    for (ssize_t n; (n = recv(step_fd, named, sizeof named, MSG_DONTWAIT)) > 0;)
+        for (size_t i = 0; i < (size_t)n / sizeof *named; i++) {
+            struct conn *c = named[i] < CONNS ? in_step[named[i]] : NULL;
+            if (c && c->phase == REPLYING && c->events_left > 0) send_event(c);
+        }
+}
+
 /* One event of each fast stream a turn: many streams advance together, as they do in front of a real API. */
 static void send_hot(void) {
     for (int i = stream_count - 1; i >= 0; i--) {
@@ -479,6 +494,7 @@ static void turn(void) {
         if (who == &plain_fd) accept_all(plain_fd);
         else if (who == &tls_fd) accept_all(tls_fd);
         else if (who == &timer_fd) send_due();
+        else if (who == &step_fd) send_stepped();
         else {
             struct conn *c = who;
             if (c->fd >= 0 && events[i].events & EPOLLOUT) on_writable(c);
@@ -487,6 +503,11 @@ static void turn(void) {
     }
     if (hot_count) send_hot();
     for (struct conn *c; (c = graveyard); free(c)) graveyard = c->next_dead;
+}
+
+static void attend(int *fd) {
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = fd};
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, *fd, &e);
 }
 
 int main(int argc, char **argv) {
@@ -505,16 +526,15 @@ int main(int argc, char **argv) {
     prepare_events();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    plain_fd = listen_on(port);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = &plain_fd};
-    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, plain_fd, &e);
-    e.data.ptr = &timer_fd;
-    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, timer_fd, &e);
+    plain_fd = listen_on(port, SOCK_STREAM);
+    step_fd = listen_on(port, SOCK_DGRAM);
+    attend(&plain_fd);
+    attend(&step_fd);
+    attend(&timer_fd);
     if (tls_port) {
         start_tls(cert, key);
-        tls_fd = listen_on(tls_port);
-        e.data.ptr = &tls_fd;
-        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, tls_fd, &e);
+        tls_fd = listen_on(tls_port, SOCK_STREAM);
+        attend(&tls_fd);
     }
     for (;;) turn();
 }
