@@ -52,7 +52,6 @@ class Call:
         "payload",
         "request",
         "reserved",
-        "stream",
         "target",
         "trace",
         "tries",
@@ -63,7 +62,6 @@ class Call:
         self.endpoint = endpoint
         self.request = request
         self.payload: Any = None
-        self.stream = False  # the app asked for server-sent events
         self.target = target
         self.journal = journal
         self.allowance = allowance
@@ -85,7 +83,6 @@ class Call:
         new.payload = self.payload
         new.request = self.request
         new.reserved = self.reserved
-        new.stream = self.stream
         new.target = self.target
         new.trace = self.trace
         new.tries = self.tries

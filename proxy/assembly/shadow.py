@@ -1,0 +1,105 @@
+"""shadow -- policies in `mode: shadow`: they decide and report, hold nothing, delay nothing, change nothing.
+
+Where a call's body is not held for another reason, they read a copy of it as it streams past, once it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.assembly.rules import Rule
+from proxy.assembly.shelf import Shelf
+from proxy.core.call import Call
+from proxy.core.faults import Failure
+from proxy.core.request import Framing
+from proxy.core.service import FaultReport
+from proxy.core.stage import Stage
+from proxy.openai.endpoints import Endpoint
+from proxy.openai.payload import Payload
+from proxy.openai.tokens import Tokens
+from proxy.policy.facts import Facts, TakesLong
+from proxy.policy.kind import Observer
+
+COPY_BYTES = 4 * 1024 * 1024  # of a body that only shadows read: larger ones are journalled, not copied
+
+
+class Shadows:
+    """The shadow rules of one endpoint."""
+
+    __slots__ = ("_observers", "_reads_body", "_report", "_rules")
+
+    def __init__(self, rules: Sequence[Rule], shelf: Shelf, report: FaultReport) -> None:
+        self._rules = tuple(rules)
+        self._report = report
+        self._reads_body = any(rule.matches_body or rule.reads_body for rule in rules)
+        self._observers: dict[int, list[Observer]] = {
+            rule.place: [seen for part in rule.parts if (seen := shelf.observer(rule.name, part)) is not None] for rule in rules
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def watch(self, call: Call, facts: Facts, tokens: Tokens | None) -> None:
+        """Notes what each would have done, now or when the body has passed."""
+        request = call.request
+        if call.payload is not None or not self._reads_body or request.framing is Framing.NONE:
+            self.observe(call, facts)
+            return
+        body = request.body
+        if body.ended and body.error is None:
+            self._read(call, body.peek(), tokens)
+        else:
+            body.attach(_Copy(self, call, tokens))
+
+    def _read(self, call: Call, data: bytes, tokens: Tokens | None) -> None:
+        request = call.request
+        payload = Payload(data, Endpoint(call.endpoint), request.header(b"content-encoding"))
+        self.observe(
+            call.derive(payload=payload), Facts(request.method, request.target, request.headers, call.endpoint, payload, tokens)
+        )
+
+    def observe(self, call: Call, facts: Facts) -> None:
+        """Asks each rule, and lets the observers of those that match note what they would do."""
+        for rule in self._rules:
+            try:
+                if not rule.condition.test(facts):
+                    continue
+                for observer in self._observers[rule.place]:
+                    observer(call)
+            except TakesLong:
+                call.journal.note("shadow_skipped", rule.name, shadow=True, why="counting its tokens would take over a millisecond")
+            except Exception as bug:
+                self._report("shadow", bug)
+
+
+class _Copy(Stage):
+    """Keeps a copy of a body that passes."""
+
+    __slots__ = ("_call", "_kept", "_shadows", "_size", "_tokens")
+
+    def __init__(self, shadows: Shadows, call: Call, tokens: Tokens | None) -> None:
+        self._shadows = shadows
+        self._call: Call | None = call
+        self._tokens = tokens
+        self._kept: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        self._size += len(data)
+        if self._size <= COPY_BYTES:
+            self._kept.append(data)
+        return data
+
+    def end(self) -> bytes:
+        call, self._call = self._call, None
+        if call is not None and self._size <= COPY_BYTES:
+            self._shadows._read(call, b"".join(self._kept), self._tokens)
+        elif call is not None:
+            call.journal.note("shadow_skipped", shadow=True, why=f"the body is over {COPY_BYTES >> 20} MiB")
+        self._kept = []
+        return b""
+
+    def fail(self, failure: Failure) -> bytes:
+        self._call = None
+        self._kept = []
+        return b""

@@ -1,0 +1,53 @@
+"""shelf -- the layers of a set of policies: built once, and kept over a reload while their spec is unchanged.
+
+So breakers, budgets and caches keep their state when an unrelated line of a policy file is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.assembly.rules import Layered, Part
+from proxy.core.clock import Clock
+from proxy.core.service import Layer
+from proxy.policy.kind import Kind, Observer, Site
+
+Key = tuple[str, str, frozenset[str]]  # policy, digest of the spec, fields won
+
+
+class Shelf:
+    """Builds layers on demand. `older` is the shelf of the generation before."""
+
+    __slots__ = ("_clock", "_layers", "_older", "_order")
+
+    def __init__(self, clock: Clock, order: Mapping[str, int], older: Shelf | None = None) -> None:
+        self._clock = clock
+        self._order = order
+        self._layers: dict[Key, Layer] = {}
+        self._older: dict[Key, Layer] = {} if older is None else {**older._older, **older._layers}
+
+    def order(self, kind: Kind) -> int:
+        """The place of a kind in the stack, outermost first."""
+        return self._order[kind.name]
+
+    def layer(self, layered: Layered) -> Layer:
+        """The layer for a part and the fields that it won."""
+        key = (layered.rule.name, layered.part.digest, layered.fields)
+        layer = self._layers.get(key) or self._older.get(key)
+        if layer is None:
+            layer = layered.part.kind.enforce(layered.part.spec, self._site(layered.rule.name, layered.fields))
+        self._layers[key] = layer
+        return layer
+
+    def observer(self, policy: str, part: Part) -> Observer | None:
+        """The observer for a part of a policy in shadow, None for a kind that cannot be observed."""
+        if part.kind.shadow is None:
+            return None
+        return part.kind.shadow(part.spec, self._site(policy, part.fields))
+
+    def keep_only(self, live: frozenset[tuple[str, str]]) -> None:
+        """Forgets older layers whose (policy, digest) is not in use any more."""
+        self._older = {key: layer for key, layer in self._older.items() if key[:2] in live}
+
+    def _site(self, policy: str, fields: frozenset[str]) -> Site:
+        return Site(policy, fields, self._clock)
