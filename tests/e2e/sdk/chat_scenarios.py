@@ -92,10 +92,8 @@ async def chat_streamed_in_lockstep(client: Any) -> Any:
 
 async def chat_stream_helper(client: Any) -> Any:
     """`stream()`, which gathers what it hears: text events, tool events, a final snapshot."""
-    kinds: list[str] = []
     async with within(client.chat.completions.stream(model="gpt-4o", messages=HELLO, response_format=Plan)) as stream:
-        async for event in each(stream):
-            kinds.append(event.type)
+        kinds = [event.type async for event in each(stream)]
         final = await got(stream.get_final_completion())
     assert final.choices[0].message.parsed.total == 7
     assert {"chunk", "content.delta", "content.done"} <= set(kinds)

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable
 import brotli
 import zstandard
 
-from tests.e2e.sdk.answers import Api, as_error, as_events, data_event, usual
+from tests.e2e.sdk.answers import Api
 from tests.e2e.sdk.upstream import Answer, Arrival, Cut
+from tests.e2e.sdk.wording import as_error, as_events, data_event, usual
 
 RETRY_AFTER_MS = (b"retry-after-ms", b"20")
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {

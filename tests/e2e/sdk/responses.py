@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.e2e.sdk.answers import BORN, Json, data_event, instance, pieces, text_of
+from tests.e2e.sdk.texts import instance, pieces, text_of
+from tests.e2e.sdk.wording import BORN, Json, data_event
 
 
 def asked(request: Json) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from openai import APITimeoutError, AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
 
-from tests.e2e.sdk.answers import KEY
 from tests.e2e.sdk.chat_scenarios import HELLO
-from tests.e2e.sdk.conftest import Ways
-from tests.e2e.sdk.upstream import Arrival
+from tests.e2e.sdk.ways import Ways
+from tests.e2e.sdk.wording import KEY
 
 MISSED_S = 0.5
 WAYS = pytest.mark.parametrize("way", ["direct", "through"])
@@ -40,10 +39,10 @@ def play(name: str) -> dict[str, Any]:
     return {"model": "gpt-4o", "messages": HELLO, "extra_headers": {"x-play": name}}
 
 
-async def arrived(ways: Ways) -> Arrival:
+async def arrived(ways: Ways) -> None:
     for _ in range(500):
-        if ways.upstream._arrivals:
-            return ways.upstream.last()
+        if ways.upstream.arrived:
+            return
         await asyncio.sleep(0.01)
     raise AssertionError("the request did not arrive within 5 s")
 
@@ -117,10 +116,12 @@ def test_a_client_that_times_out_ends_the_request_upstream(ways: Ways, way: str,
 
 @WAYS
 def test_a_raw_stream_left_early_ends_upstream(ways: Ways, way: str, tls: ssl.SSLContext) -> None:
-    with sync_client(ways, way, tls) as client:
-        with client.chat.completions.with_streaming_response.create(stream=True, **play("endless")) as reply:
-            first = next(reply.iter_lines())
-            left_at = time.monotonic()
+    with (
+        sync_client(ways, way, tls) as client,
+        client.chat.completions.with_streaming_response.create(stream=True, **play("endless")) as reply,
+    ):
+        first = next(reply.iter_lines())
+        left_at = time.monotonic()
 
     assert first == ": OPENAI PROCESSING"
     assert missed_after_s(ways, left_at) < MISSED_S

@@ -11,10 +11,10 @@ import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
 
 from tests.e2e.sdk import chat_scenarios, media_scenarios, trouble_scenarios
-from tests.e2e.sdk.answers import KEY
 from tests.e2e.sdk.both import run_plainly
 from tests.e2e.sdk.compare import seen
-from tests.e2e.sdk.conftest import Ways
+from tests.e2e.sdk.ways import Ways
+from tests.e2e.sdk.wording import KEY
 
 Scenario = Callable[[Any], Awaitable[Any]]
 SCENARIOS: tuple[Any, ...] = (*chat_scenarios.SCENARIOS, *media_scenarios.SCENARIOS, *trouble_scenarios.SCENARIOS)

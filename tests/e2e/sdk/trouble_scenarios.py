@@ -36,16 +36,10 @@ def told(error: openai.APIError) -> dict[str, Any]:
 
 async def asked(client: Any, play: str, **more: Any) -> Any:
     """A chat completion in trouble: its text, or what was raised."""
+    headers = {"x-play": play} if play else {}
     try:
-        return (
-            (
-                await got(
-                    client.chat.completions.create(model="gpt-4o", messages=HELLO, extra_headers={"x-play": play} if play else {}, **more)
-                )
-            )
-            .choices[0]
-            .message.content
-        )
+        reply = await got(client.chat.completions.create(model="gpt-4o", messages=HELLO, extra_headers=headers, **more))
+        return reply.choices[0].message.content
     except openai.APIError as error:
         return told(error)
 
@@ -54,10 +48,11 @@ async def streamed(client: Any, play: str, **more: Any) -> tuple[list[Any], Any]
     """A stream in trouble: the chunks until then, and what was raised."""
     chunks: list[Any] = []
     try:
-        async for chunk in each(
+        stream = await got(
             client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True, extra_headers={"x-play": play}, **more)
-        ):
-            chunks.append(chunk.to_dict())
+        )
+        async for chunk in each(stream):
+            chunks.append(chunk.to_dict())  # noqa: PERF401 -- what came before the exception counts
     except openai.APIError as error:
         return chunks, told(error)
     return chunks, None
@@ -145,10 +140,9 @@ async def error_in_a_stream(client: Any) -> Any:
 async def error_in_a_responses_stream(client: Any) -> Any:
     found: list[Any] = []
     try:
-        async for event in each(
-            client.responses.create(model="gpt-5", input="Hallo", stream=True, extra_headers={"x-play": "failed-response"})
-        ):
-            found.append(event.to_dict())
+        stream = await got(client.responses.create(model="gpt-5", input="Hallo", stream=True, extra_headers={"x-play": "failed-response"}))
+        async for event in each(stream):
+            found.append(event.to_dict())  # noqa: PERF401 -- what came before the exception counts
     except openai.APIError as error:
         found.append(told(error))
     assert "The response failed." in str(found[-1])

@@ -129,8 +129,10 @@ class ScriptedUpstream:
             assert arrival.over.wait(1), f"the client of {arrival.method.decode()} {arrival.path} neither took its answer nor left"
         return taken
 
-    def last(self) -> Arrival:
-        return self._arrivals[-1]
+    @property
+    def arrived(self) -> int:
+        """How many requests `take` would give."""
+        return len(self._arrivals)
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
