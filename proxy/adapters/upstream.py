@@ -20,6 +20,9 @@ from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.upstreams import Upstream as Declared
+from proxy.wire.tls import client_context
+
+OUTCOMES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class Sender(Protocol):
@@ -32,16 +35,16 @@ class Sender(Protocol):
         """Closes what is idle; exchanges under way end by themselves."""
 
 
-OpenPool = Callable[[Declared, "ssl.SSLContext | None"], Sender]
-
-
 class Upstream:
     """One upstream with its pool."""
 
-    __slots__ = ("_address", "_models", "_out", "_pool", "name")
+    __slots__ = ("_address", "_count", "_declared", "_home", "_models", "_out", "_pool", "name")
 
-    def __init__(self, declared: Declared, home: bool, pool: Sender) -> None:
+    def __init__(self, declared: Declared, home: bool, pool: Sender, count: Callable[[str, str], None] | None = None) -> None:
         self.name = declared.name
+        self._declared = declared
+        self._home = home
+        self._count = count or _uncounted
         self._address = f"{declared.address.host}:{declared.address.port}"
         self._models = declared.spec.models
         self._out = outbound(declared, home)
@@ -51,6 +54,10 @@ class Upstream:
     def renames_models(self) -> bool:
         """Whether a call's body must be held for the name map."""
         return bool(self._models)
+
+    def is_same(self, declared: Declared, home: bool) -> bool:
+        """Whether this is what `declared` says, secrets as they are now included."""
+        return self._home is home and self._declared == declared and self._out == outbound(declared, home)
 
     async def exchange(self, call: Call) -> Reply:
         """Sends the call. Raises Failure, with the upstream's name in `where`."""
@@ -65,7 +72,9 @@ class Upstream:
             reply = await self._pool.send(request, call.connect_s)
         except Failure as failure:
             failure.where = self.name
+            self._count(self.name, failure.fault.value)
             raise
+        self._count(self.name, OUTCOMES[min(reply.status // 100, 5)])
         reply.target = call.target
         return reply
 
@@ -134,12 +143,12 @@ def _octets(text: str) -> bytes:
     return text.encode("utf-8")
 
 
-def tls_context(declared: Declared) -> ssl.SSLContext | None:
+def client_tls(declared: Declared) -> ssl.SSLContext | None:
     """The TLS settings of an upstream, None for http. Raises OSError (ssl.SSLError is one) where a file cannot be used."""
     if declared.address.scheme != "https":
         return None
-    context = ssl.create_default_context(cafile=str(declared.ca) if declared.ca is not None else None)
-    if declared.cert is not None:
-        context.load_cert_chain(str(declared.cert), str(declared.cert_key) if declared.cert_key is not None else None)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    return client_context(*(str(path) if path is not None else None for path in (declared.ca, declared.cert, declared.cert_key)))
+
+
+def _uncounted(upstream: str, outcome: str) -> None:
+    pass
