@@ -1,4 +1,4 @@
-"""ports -- what is told outward of a call and of its exchanges, and who is told. Layers write records; adapters turn them into spans and lines.
+"""ports -- what is told outward of a call and of its exchanges, and who is told. Layers write records, adapters make spans and lines.
 
 A record rides inward in `call.trace` while it fills, so that the upstream adapter can say what only it knows. Times are loop times, in
 seconds; `wall_ns` turns one into a Unix time. A record holds its call, hence its body: a recorder takes what it needs and lets go.

@@ -16,7 +16,7 @@ from functools import partial
 from proxy.core.body import Headers
 from proxy.core.call import Call
 from proxy.core.clock import Clock
-from proxy.core.faults import Abandoned, Failure, Refusal, classify
+from proxy.core.faults import Abandoned, Failure, Fault, Refusal, classify
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, Recorder, Trace
 from proxy.core.reply import Reply
 from proxy.core.service import Service
@@ -96,6 +96,9 @@ class ExchangeTelemetry:
         try:
             reply = await inner(call.derive(trace=record))
         except BaseException as exc:
+            if isinstance(exc, Failure) and exc.fault is Fault.BREAKER_OPEN:  # nothing was sent
+                _forget(whole, record)
+                raise
             _failed(record, exc)
             self._over(record)
             raise
@@ -214,7 +217,7 @@ def _failed(record: CallRecord | ExchangeRecord, exc: BaseException) -> None:
     elif isinstance(exc, asyncio.CancelledError):
         record.outcome = Outcome.LEFT
     else:
-        record.outcome, record.fault = Outcome.FAILED, type(exc).__name__
+        record.outcome, record.status, record.fault = Outcome.FAILED, 500, type(exc).__name__
 
 
 def _broken(record: CallRecord | ExchangeRecord, failure: Failure) -> None:
@@ -223,6 +226,11 @@ def _broken(record: CallRecord | ExchangeRecord, failure: Failure) -> None:
         record.outcome = Outcome.LEFT
     else:
         record.outcome, record.fault, record.detail = Outcome.FAILED, failure.fault.value, f"{failure.where}: {failure.detail}"
+
+
+def _forget(whole: object, record: ExchangeRecord) -> None:
+    if isinstance(whole, CallRecord):
+        whole.exchanges.remove(record)
 
 
 def _is_stream(reply: Reply) -> bool:
