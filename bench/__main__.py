@@ -20,6 +20,7 @@ from bench.scenarios import SCENARIOS
 
 HERE = Path(__file__).parent
 QUICK_ROUNDS, QUICK_SECONDS = 1, 0.7
+OURS = Path(sys.executable).parent / "chassis"
 FULL_ROUNDS, FULL_SECONDS = 5, 1.5
 
 
@@ -38,7 +39,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--scenarios", default=",".join(SCENARIOS), help="comma-separated; default: all of %(default)s")
     parser.add_argument("--rounds", type=int, help=f"visits of each subject by each scenario (default {FULL_ROUNDS})")
     parser.add_argument("--seconds", type=float, help=f"length of a visit (default {FULL_SECONDS})")
-    parser.add_argument("--chassis", type=Path, default=Path(sys.executable).parent / "chassis", help="the command to measure (default %(default)s)")
+    parser.add_argument("--chassis", type=Path, default=OURS, help="the command to measure (default: the one beside this Python)")
     parser.add_argument("--check", action="store_true", help="exit 1 when a target is missed or a call failed")
     parser.add_argument("--no-file", action="store_true", help="print only, write nothing")
     return parser.parse_args(argv)

@@ -24,7 +24,10 @@ Row = dict[str, float]
 WARMUP_S = 0.2
 SETTLE_S = 0.03                                 # connections that the load closed are the subject's work too
 BIG_CALLS = 4
+PROBE_S = 2.0
+PROBE_LEAD_S = 0.1                              # the probe's connections are there before the first large body
 HELD_OPEN_S = 20.0
+HELD_S = 1.2                                    # each stream has had another event by then
 ALLOWED_FDS = 16384
 
 
@@ -47,11 +50,20 @@ def raise_limits() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is visited. Without a process it is the upstream itself: the direct run."""
+
+    running: Running | None
+    port: int
+    admin_port: int | None = None               # where it answers GET /livez on the same event loop
+
+
 class Load:
     """A running load generator."""
 
-    def __init__(self, rig: Rig, port: int, body: str, bench: str, options: Sequence[str], *, nice: int = 0) -> None:
-        argv = [str(rig.load), "--port", str(port), "--body", str(rig.bodies[body]), "--bench", bench, *options]
+    def __init__(self, rig: Rig, port: int, options: Sequence[str], *, nice: int = 0) -> None:
+        argv = [str(rig.load), "--port", str(port), *options]
 
         def prepare() -> None:
             os.sched_setaffinity(0, {rig.core})
@@ -75,15 +87,23 @@ class Load:
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def end(self) -> None:
-        """Waits for its end and takes its CPU."""
+    def let_go(self) -> None:
+        """Ends a held run: it closes its streams and prints its result."""
         if self.process.stdin is not None:
             self.process.stdin.close()
+
+    def end(self) -> None:
+        """Waits for its end and takes its CPU."""
+        self.let_go()
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         self.cpu_s = usage.ru_utime + usage.ru_stime
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+def _call(rig: Rig, body: str, bench: str) -> list[str]:
+    return ["--body", str(rig.bodies[body]), "--bench", bench]
 
 
 def _times(row: Row, name: str, found: dict[str, float] | None) -> None:
@@ -92,18 +112,19 @@ def _times(row: Row, name: str, found: dict[str, float] | None) -> None:
             row[f"{name} {point}".strip()] = found[point]
 
 
-def visit_load(rig: Rig, scenario: Scenario, subject: Running | None, port: int) -> Row:
+def visit_load(rig: Rig, scenario: Scenario, subject: Subject) -> Row:
     """Closed loop or fixed rate for the scenario's time."""
     seconds = rig.seconds * scenario.longer
     options = ["--connections", str(scenario.connections), "--seconds", str(seconds), "--warmup", str(WARMUP_S)]
     options += [*scenario.options, *scenario.expect, *(("--step", str(rig.upstream_port)) if scenario.step else ())]
-    before, behind = cpu_s(subject.pid) if subject else 0.0, cpu_s(rig.upstream.pid)
-    load = Load(rig, port, scenario.body, scenario.bench, options)
+    own, behind = subject.running, cpu_s(rig.upstream.pid)
+    before = cpu_s(own.pid) if own else 0.0
+    load = Load(rig, subject.port, [*_call(rig, scenario.body, scenario.bench), *options])
     found = load.line(seconds + 30)
     load.end()
     time.sleep(SETTLE_S)
     upstream_s = cpu_s(rig.upstream.pid) - behind
-    subject_s = cpu_s(subject.pid) - before if subject else upstream_s + load.cpu_s
+    subject_s = cpu_s(own.pid) - before if own else upstream_s + load.cpu_s
     row = {"calls": found["calls"], "rate": found["rate"], "errors": found["error_count"], "events/read": found["events_per_read"]}
     if found["calls"]:
         row["cpu"] = subject_s * 1e6 / found["calls"]
@@ -114,47 +135,52 @@ def visit_load(rig: Rig, scenario: Scenario, subject: Running | None, port: int)
     return row
 
 
-def visit_big(rig: Rig, scenario: Scenario, subject: Running | None, port: int) -> Row:
-    """Large bodies one after another, and small calls on a schedule beside: the longest of these shows how long the subject was deaf.
+def _beside_big(rig: Rig, port: int, probe_port: int, probe: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What large bodies, one after another, and a small call every 2 ms beside them met: (large, small).
 
-    The probe runs before everything else on its core (where root allows it): the other load must not look like the subject's delay.
+    The probe runs before all else on its core (where root allows it): the other load must not look like the subject's delay.
     """
-    options = ["--connections", str(scenario.connections), "--seconds", "60", *scenario.options, *scenario.expect]
-    big = Load(rig, port, "50m", "json 1024", ["--connections", "1", "--count", "1", "--expect-bytes", "1024"])       # warm-up
-    errors = big.line(60)["error_count"]
-    big.end()
-    big = Load(rig, port, "50m", "json 1024", ["--connections", "1", "--count", str(BIG_CALLS), "--expect-bytes", "1024"])
-    options[3] = str(max(2.0, rig.seconds * scenario.longer))
-    probe = Load(rig, port, scenario.body, scenario.bench, options, nice=-15)
-    slow, small = big.line(60), probe.line(60)
-    big.end()
-    probe.end()
-    row = {"calls": small["calls"] + slow["calls"], "errors": errors + slow["error_count"] + small["error_count"]}
-    _times(row, "big", slow["latency_ms"])
+    small = Load(rig, probe_port, [*probe, "--connections", "64", "--rate", "500", "--seconds", str(max(PROBE_S, rig.seconds))], nice=-15)
+    time.sleep(PROBE_LEAD_S)
+    one_by_one = ["--connections", "1", "--count", str(BIG_CALLS), "--expect-bytes", "1024"]
+    large = Load(rig, port, [*_call(rig, "50m", "json 1024"), *one_by_one])
+    found = large.line(60), small.line(60)
+    large.end()
+    small.end()
+    return found
+
+
+def visit_big(rig: Rig, scenario: Scenario, subject: Subject) -> Row:
+    """How long large bodies keep others waiting: a whole call on the data port and, where there is one, the event loop alone."""
+    data_port = [*_call(rig, scenario.body, scenario.bench), *scenario.expect]
+    large, small = _beside_big(rig, subject.port, subject.port, data_port)
+    row: Row = {"calls": large["calls"] + small["calls"], "errors": large["error_count"] + small["error_count"]}
+    _times(row, "big", large["latency_ms"])
     _times(row, "probe", small["latency_ms"])
+    if subject.admin_port is not None:
+        large, small = _beside_big(rig, subject.port, subject.admin_port, ["--path", "/livez"])
+        row["errors"] += large["error_count"] + small["error_count"]
+        _times(row, "loop", small["latency_ms"])
     return row
 
 
-def visit_held(rig: Rig, scenario: Scenario, subject: Running | None, port: int) -> Row:
+def visit_held(rig: Rig, scenario: Scenario, subject: Subject) -> Row:
     """Memory of a fresh subject: idle, then with streams open. What a few warm calls leave behind is not charged to the streams."""
-    if subject is None:
+    if subject.running is None:
         raise Failed("memory is measured of a subject only")
-    row: Row = {"idle": float(rss_kib(subject.pid))}
-    warm = Load(rig, port, "1k", "json 1024", ["--connections", "8", "--count", "400", "--expect-bytes", "1024"])
+    pid = subject.running.pid
+    row: Row = {"idle": float(rss_kib(pid))}
+    warm = Load(rig, subject.port, [*_call(rig, "1k", "json 1024"), "--connections", "8", "--count", "400", "--expect-bytes", "1024"])
     row["errors"] = warm.line(30)["error_count"]
     warm.end()
-    base = rss_kib(subject.pid)
-    load = Load(rig, port, scenario.body, scenario.bench, ["--connections", str(scenario.connections), "--hold"])
-    try:
-        opened = load.line(HELD_OPEN_S)
-        time.sleep(1.2)                         # each stream has had an event by then
-        row["per stream"] = (rss_kib(subject.pid) - base) / opened["open"]
-    finally:
-        if load.process.returncode is None:
-            assert load.process.stdin is not None
-            load.process.stdin.close()
-            row["errors"] += load.line(10)["error_count"]
-            load.end()
+    base = rss_kib(pid)
+    load = Load(rig, subject.port, [*_call(rig, scenario.body, scenario.bench), "--connections", str(scenario.connections), "--hold"])
+    opened = load.line(HELD_OPEN_S)
+    time.sleep(HELD_S)
+    row["per stream"] = (rss_kib(pid) - base) / opened["open"]
+    load.let_go()
+    row["errors"] += load.line(10)["error_count"]
+    load.end()
     return row
 
 

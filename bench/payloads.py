@@ -11,11 +11,26 @@ from pathlib import Path
 from typing import Any
 
 MODEL = "gpt-4o"
-_WHO = ("The harbour master", "Our night shift", "A young surveyor", "The second engineer", "Nobody in the office", "The oldest ferry", "My neighbour")
-_DOES = ("wrote down", "had forgotten", "measured twice", "painted over", "asked about", "carried home", "explained patiently", "could not find")
-_WHAT = ("the tide table", "seventeen wooden crates", "a letter from Lisbon", "the lamp's true bearing", "every broken gauge", "an unlabelled chart")
-_WHEN = ("before the storm of 1987", "on a quiet Tuesday", "while the kettle boiled", "after the third bell", "in less than 40 minutes", "without a word")
-_WHY = ("because the numbers did not agree", "so that others could check", "although it rained", "and it was still wrong", "which surprised us all")
+_WHO = (
+    "The harbour master", "Our night shift", "A young surveyor", "The second engineer",
+    "Nobody in the office", "The oldest ferry", "My neighbour",
+)
+_DOES = (
+    "wrote down", "had forgotten", "measured twice", "painted over",
+    "asked about", "carried home", "explained patiently", "could not find",
+)
+_WHAT = (
+    "the tide table", "seventeen wooden crates", "a letter from Lisbon",
+    "the lamp's true bearing", "every broken gauge", "an unlabelled chart",
+)
+_WHEN = (
+    "before the storm of 1987", "on a quiet Tuesday", "while the kettle boiled",
+    "after the third bell", "in less than 40 minutes", "without a word",
+)
+_WHY = (
+    "because the numbers did not agree", "so that others could check", "although it rained",
+    "and it was still wrong", "which surprised us all",
+)
 _SYSTEM = "You are a careful assistant. Answer in plain words, name your sources, and say so when you do not know."
 
 
@@ -37,11 +52,12 @@ def _encode(document: dict[str, Any]) -> bytes:
 
 def chat(size: int, *, stream: bool = False, turns: int = 1) -> bytes:
     """A chat request of exactly `size` bytes; the last user message takes what the earlier turns leave."""
-    messages: list[dict[str, Any]] = [{"role": "system", "content": _SYSTEM}]
-    for turn in range(turns - 1):
-        messages.append({"role": "user" if turn % 2 == 0 else "assistant", "content": prose(size // (turns + 1), turn)})
+    earlier = [
+        {"role": "user" if turn % 2 == 0 else "assistant", "content": prose(size // (turns + 1), turn)} for turn in range(turns - 1)
+    ]
     last = {"role": "user", "content": ""}
-    document: dict[str, Any] = {"model": MODEL, "messages": [*messages, last], "temperature": 0.2}
+    messages = [{"role": "system", "content": _SYSTEM}, *earlier, last]
+    document: dict[str, Any] = {"model": MODEL, "messages": messages, "temperature": 0.2}
     if stream:
         document["stream"] = True
     left = size - len(_encode(document))

@@ -41,6 +41,7 @@ class Peer:
     name: str
     command: Callable[[Place], list[str]] | None          # None: the load generator speaks to the upstream itself
     rewrites: bool = False                      # the model must change on its way (checked before anything is measured)
+    admin: bool = False                         # answers /livez on the admin port, from the event loop that carries the calls
 
 
 def _fill(template: str, place: Place, **values: object) -> Path:
@@ -50,9 +51,13 @@ def _fill(template: str, place: Place, **values: object) -> Path:
     return target
 
 
+_NGINX_TLS = "proxy_ssl_trusted_certificate {ca}; proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_server_name on;"
+
+
 def _nginx(place: Place) -> list[str]:
-    tls = f"proxy_ssl_trusted_certificate {place.ca}; proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_server_name on;" if place.ca else ""
-    config = _fill("nginx.conf", place, upstream=f"127.0.0.1:{place.upstream_port}", scheme="https" if place.ca else "http", tls=tls)
+    tls = _NGINX_TLS.format(ca=place.ca) if place.ca else ""
+    scheme = "https" if place.ca else "http"
+    config = _fill("nginx.conf", place, upstream=f"127.0.0.1:{place.upstream_port}", scheme=scheme, tls=tls)
     return [provision.nginx(), "-c", str(config), "-p", str(place.folder), "-e", str(place.folder / "nginx.err")]
 
 
@@ -85,8 +90,8 @@ def _chassis(policies: str, *, log: bool = False) -> Callable[[Place], list[str]
             path = place.folder / policies
             path.write_text(f"{text}upstreams:\n  default: {{url: {place.url}/v1, tls: {{ca: {place.ca}}}}}\n")
             home = []
-        argv = [str(place.chassis), "serve", "--policies", str(path), *home, "--port", str(place.port), "--admin-port", str(place.admin_port)]
-        return argv if log else [*argv, "--log", "off"]
+        ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
+        return [str(place.chassis), "serve", "--policies", str(path), *home, *ports, *(() if log else ("--log", "off"))]
 
     return command
 
@@ -98,10 +103,10 @@ PEERS = {
         Peer("nginx", _nginx),
         Peer("envoy", _envoy),
         Peer("aiohttp", _aiohttp),
-        Peer("chassis", _chassis("unmatched.yaml")),
-        Peer("chassis-empty", _chassis("empty.yaml")),
-        Peer("chassis-rewrite", _chassis("rewrite.yaml"), rewrites=True),
-        Peer("chassis-log", _chassis("unmatched.yaml", log=True)),
+        Peer("chassis", _chassis("unmatched.yaml"), admin=True),
+        Peer("chassis-empty", _chassis("empty.yaml"), admin=True),
+        Peer("chassis-rewrite", _chassis("rewrite.yaml"), rewrites=True, admin=True),
+        Peer("chassis-log", _chassis("unmatched.yaml", log=True), admin=True),
     )
 }
 

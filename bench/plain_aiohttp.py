@@ -45,8 +45,8 @@ class Proxy:
         async with sent as reply:
             size = reply.content_length
             if size is not None and size <= SMALL:
-                whole = await reply.read()
-                return web.Response(status=reply.status, reason=reply.reason, headers=_end_to_end(reply.raw_headers, b"content-length"), body=whole)
+                headers = _end_to_end(reply.raw_headers, b"content-length")
+                return web.Response(status=reply.status, reason=reply.reason, headers=headers, body=await reply.read())
             out = web.StreamResponse(status=reply.status, reason=reply.reason, headers=_end_to_end(reply.raw_headers))
             await out.prepare(request)
             async for data in reply.content.iter_any():

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -40,10 +41,8 @@ def tree(pid: int) -> list[int]:
     """`pid` and its living descendants."""
     pids, at = [pid], 0
     while at < len(pids):
-        try:
+        with suppress(OSError):                 # it ended while we looked
             pids += _children(pids[at])
-        except OSError:                         # it ended while we looked
-            pass
         at += 1
     return pids
 

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import median
+from typing import TypedDict
 
 from bench.measure import Row
 from bench.scenarios import SCENARIOS
 from bench.targets import TARGETS, Medians
 
 Round = dict[str, dict[str, Row]]               # scenario -> subject -> row
+
+
+class Verdict(TypedDict):
+    """One target, judged."""
+
+    claim: str
+    value: float
+    limit: float
+    met: bool
+
+
 _UNITS = {
     "rate": "calls/s", "cpu": "ms/1k calls", "busy": "busy %", "load busy": "load %", "idle": "idle KiB", "per stream": "KiB/stream",
     "cpu/envoy": "× envoy", "cpu/nginx": "× nginx",
@@ -68,9 +80,8 @@ def _cell(column: str, row: Row) -> str:
 
 def _aligned(lines: list[list[str]]) -> str:
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]) for line in lines
-    )
+    numbers = [[cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)] for line in lines]
+    return "\n".join("  ".join([line[0].ljust(widths[0]), *rest]).rstrip() for line, rest in zip(lines, numbers, strict=True))
 
 
 def table(found: Medians) -> str:
@@ -79,23 +90,26 @@ def table(found: Medians) -> str:
     for name, rows in found.items():
         scenario = SCENARIOS[name]
         lines = [["", *(_UNITS.get(column, column) for column in scenario.columns)]]
-        lines += [[subject, *(_cell(column, rows[subject]) for column in scenario.columns)] for subject in scenario.subjects if subject in rows]
+        present = [subject for subject in scenario.subjects if subject in rows]
+        lines += [[subject, *(_cell(column, rows[subject]) for column in scenario.columns)] for subject in present]
         blocks.append(f"{name}: {scenario.title}\n{_aligned(lines)}")
     return "\n\n".join(blocks)
 
 
-def verdicts(found: Medians) -> list[dict[str, object]]:
+def verdicts(found: Medians) -> list[Verdict]:
     """Each target that this run can judge: claim, value, limit, met."""
-    judged = [(target.claim, target.judge(found)) for target in TARGETS]
-    return [
-        {"claim": claim, "value": round(pair[0], 4), "limit": round(pair[1], 4), "met": pair[0] <= pair[1]} for claim, pair in judged if pair is not None
-    ]
+    judged: list[Verdict] = []
+    for target in TARGETS:
+        pair = target.judge(found)
+        if pair is not None:
+            judged.append({"claim": target.claim, "value": round(pair[0], 4), "limit": round(pair[1], 4), "met": pair[0] <= pair[1]})
+    return judged
 
 
-def verdict_table(judged: list[dict[str, object]]) -> str:
+def verdict_table(judged: list[Verdict]) -> str:
     """The targets, one a line."""
     if not judged:
         return "targets: none of them was measured"
     lines = [["target", "value", "limit", ""]]
-    lines += [[str(v["claim"]), f"{v['value']:,.2f}", f"{v['limit']:,.2f}", "met" if v["met"] else "MISSED"] for v in judged]
+    lines += [[v["claim"], f"{v['value']:,.2f}", f"{v['limit']:,.2f}", "met" if v["met"] else "MISSED"] for v in judged]
     return _aligned(lines)

@@ -6,6 +6,7 @@ One core for the subjects (only one of them works at a time), the other for the 
 from __future__ import annotations
 
 import http.client
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import payloads, provision
-from bench.measure import VISITS, Rig, Row
+from bench.measure import VISITS, Rig, Row, Subject
 from bench.peers import PEERS, Peer, Place
 from bench.processes import Failed, Running, free_port
 from bench.report import Round
 from bench.scenarios import Scenario
 
+LOG_KEPT = 16 << 20
 Say = Callable[[str], None]
 REWRITTEN = {"1k": "gpt-4o-mini", "1k-stream": "gpt-4o-mini", "32k": "gpt-4.1-mini", "50m": "gpt-4o-mini"}
 
@@ -62,15 +64,19 @@ def check(peer: Peer, port: int, body_name: str, body: bytes) -> None:
         raise Failed(f"{peer.name} sent something else than it should for {body_name}: status {status}, {len(got)} bytes: {got[:120]!r}")
 
 
+def _checked_body(scenario: Scenario) -> str:
+    return "50m" if scenario.kind == "big" else scenario.body
+
+
 class Bench:
     """The processes of one run. `close` ends them all."""
 
     def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
         self._plan, self._folder, self._say = plan, folder, say
-        self._running: dict[tuple[str, bool], tuple[Running, int]] = {}
+        self._running: dict[tuple[str, bool], tuple[Running, Subject]] = {}
         self._out: set[tuple[str, bool]] = set()          # subjects that cannot take part
         program, self.speaks_tls = provision.upstream()
-        names = {scenario.body for scenario in plan.scenarios} | {"1k"} | ({"50m"} if any(s.kind == "big" for s in plan.scenarios) else set())
+        names = {"1k", *(_checked_body(scenario) for scenario in plan.scenarios)}
         bodies = payloads.write_bodies(folder, names)
         self._port, self._tls_port, self._ca = free_port(), 0, None
         argv = [str(program), "--port", str(self._port)]
@@ -88,7 +94,7 @@ class Bench:
             running.close()
         self.rig.upstream.close()
 
-    def _start(self, peer: Peer, tls: bool) -> tuple[Running, int]:
+    def _start(self, peer: Peer, tls: bool) -> tuple[Running, Subject]:
         folder = self._folder / (f"{peer.name}-tls" if tls else peer.name)
         folder.mkdir(exist_ok=True)
         port = free_port()
@@ -104,35 +110,36 @@ class Bench:
         except Failed:
             running.close()
             raise
-        return running, port
+        return running, Subject(running, port, place.admin_port if peer.admin else None)
 
     @contextmanager
-    def _subject(self, peer: Peer, scenario: Scenario) -> Iterator[tuple[Running | None, int]]:
-        """The subject at its port, started when it is not up; a fresh one where memory is measured."""
+    def _subject(self, peer: Peer, scenario: Scenario) -> Iterator[Subject]:
+        """The subject, started when it is not up; a fresh one where memory is measured."""
         if peer.command is None:
-            yield None, self._tls_port if scenario.tls else self._port
+            yield Subject(None, self._port)
         elif scenario.kind == "held":
-            running, port = self._start(peer, scenario.tls)
+            running, subject = self._start(peer, scenario.tls)
             try:
-                yield running, port
+                yield subject
             finally:
                 running.close()
         else:
             key = (peer.name, scenario.tls)
             if key not in self._running:
                 self._running[key] = self._start(peer, scenario.tls)
-            yield self._running[key]
+            yield self._running[key][1]
 
     def _visit(self, peer: Peer, scenario: Scenario) -> Row:
-        with self._subject(peer, scenario) as (running, port):
-            body = "50m" if scenario.kind == "big" else scenario.body
-            ticket = (peer.name, scenario.tls, body)
-            if peer.command is not None and scenario.kind != "held" and ticket not in self._checked:
-                check(peer, port, body, self.rig.bodies[body].read_bytes())
+        body = _checked_body(scenario)
+        ticket = (peer.name, scenario.tls, body)
+        with self._subject(peer, scenario) as subject:
+            running = subject.running
+            if running is not None and scenario.kind != "held" and ticket not in self._checked:
+                check(peer, subject.port, body, self.rig.bodies[body].read_bytes())
                 self._checked.add(ticket)
-            row = VISITS[scenario.kind](self.rig, scenario, running, port)
-            if running is not None and running.log.stat().st_size > 1 << 24:
-                running.log.write_bytes(b"")    # log lines are written for real, not kept
+            row = VISITS[scenario.kind](self.rig, scenario, subject)
+            if running is not None and running.log.stat().st_size > LOG_KEPT:
+                os.truncate(running.log, 0)     # log lines are written for real, not kept
             return row
 
     def round(self, number: int) -> Round:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 STREAM_EVENTS = 64
 _FIVE = ("direct", "nginx", "envoy", "aiohttp", "chassis")
 _FOUR = _FIVE[1:]
+_EIGHT = (*_FIVE, "chassis-empty", "chassis-rewrite", "chassis-log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +36,26 @@ class Scenario:
 _CPU = ("rate", "cpu", "cpu/envoy", "cpu/nginx", "p50", "p99", "busy", "load busy", "errors")
 _SSE_CPU = ("rate", "cpu", "cpu/envoy", "cpu/nginx", "chunk p50", "chunk p99", "events/read", "busy", "load busy", "errors")
 _ADDED = ("p50", "p99", "added p50", "added p99", "cpu", "errors")
-_CHUNKS = ("first p50", "first p99", "added first p50", "added first p99", "chunk p50", "chunk p99", "added chunk p50", "added chunk p99", "errors")
+_CHUNKS = (
+    "first p50", "first p99", "added first p50", "added first p99",
+    "chunk p50", "chunk p99", "added chunk p50", "added chunk p99", "errors",
+)
 _EVENTS = ("--expect-events", str(STREAM_EVENTS))
 
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("json_1k", "1 KB chat request, 1 KB answer, saturated", (*_FIVE, "chassis-empty", "chassis-rewrite", "chassis-log"), _CPU),
+        Scenario("json_1k", "1 KB chat request, 1 KB answer, saturated", _EIGHT, _CPU),
         Scenario("json_32k", "32 KB chat request, 1 KB answer, saturated", (*_FIVE, "chassis-empty", "chassis-rewrite"), _CPU, body="32k"),
-        Scenario("json_32k_both", "32 KB both ways, saturated", _FIVE, _CPU, body="32k", bench="json 32768", expect=("--expect-bytes", "32768")),
+        Scenario(
+            "json_32k_both", "32 KB both ways, saturated", _FIVE, _CPU,
+            body="32k", bench="json 32768", expect=("--expect-bytes", "32768"),
+        ),
         Scenario("split_1k", "1 KB, head and body by two writes, saturated", _FIVE, _CPU, options=("--split",)),
         Scenario("tls_1k", "1 KB, upstream over TLS, saturated", _FIVE, _CPU, tls=True),
         Scenario(
-            "sse", "SSE of 64 events, 96 at once, saturated, each event on its way alone", (*_FIVE, "chassis-empty", "chassis-rewrite"), _SSE_CPU,
+            "sse", "SSE of 64 events, 96 at once, saturated, each event on its way alone",
+            (*_FIVE, "chassis-empty", "chassis-rewrite"), _SSE_CPU,
             body="1k-stream", bench=f"sse {STREAM_EVENTS} -1", connections=96, expect=_EVENTS, step=True,
         ),
         Scenario(
@@ -67,8 +75,8 @@ SCENARIOS = {
             connections=16, options=("--rate", "100"), longer=2,
         ),
         Scenario(
-            "big_body", "50 MB request bodies, a 1 KB call each 2 ms beside", ("direct", "nginx", "envoy", "aiohttp", "chassis", "chassis-rewrite"),
-            ("big p50", "probe p50", "probe p99", "probe max", "errors"), kind="big", connections=64, options=("--rate", "500"), rounds=3,
+            "big_body", "50 MB request bodies; a 1 KB call (probe) or GET /livez (loop) each 2 ms beside", (*_FIVE, "chassis-rewrite"),
+            ("big p50", "probe p50", "probe p99", "probe max", "loop p99", "loop max", "errors"), kind="big", rounds=3,
         ),
         Scenario(
             "open_streams", "1,000 open slow streams", _FOUR, ("idle", "per stream", "errors"), kind="held",

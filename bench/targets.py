@@ -50,5 +50,5 @@ TARGETS = (
     Target("json_1k: what log lines cost (µs a call)", 10.0, _cell("json_1k", "chassis-log", "cpu over chassis")),
     Target("open_streams: KiB a stream above idle", 16.0, _cell("open_streams", "chassis", "per stream")),
     Target("open_streams: idle process (KiB)", 60.0 * 1024, _cell("open_streams", "chassis", "idle")),
-    Target("big_body: longest wait of a small call beside 50 MB rewrites (ms)", 50.0, _cell("big_body", "chassis-rewrite", "probe max")),
+    Target("big_body: event loop blocked by 50 MB rewrites (ms)", 50.0, _cell("big_body", "chassis-rewrite", "loop max")),
 )
