@@ -24,7 +24,7 @@ from proxy.core.service import FaultReport, Service, compose
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload, Unread
 from proxy.openai.tokens import Tokens
-from proxy.policy.facts import Facts, TakesLong
+from proxy.policy.facts import NO_BODY, Facts, TakesLong
 
 STACKS = 1024  # sets of winners kept composed; a folder that has more at once composes again, at some 10 us
 SMALL_BYTES = 64 * 1024  # of a body that is here already: to hold it costs less than to ask whether it is needed
@@ -94,10 +94,10 @@ class Engine:
             return await self._plain(call)
         held_bytes = 0
         try:
-            facts = Facts(call.request.method, call.request.target, call.request.headers, call.endpoint, None, self._tokens)
+            facts = self._facts(call)
             if self._wants_body(candidates, facts, call.request):
-                call, held_bytes = await self._held(call)
-                facts = Facts(call.request.method, call.request.target, call.request.headers, call.endpoint, call.payload, self._tokens)
+                call, held_bytes, why = await self._held(call)
+                facts = self._facts(call, why)
             service = await self._service(candidates, facts, call)
             if candidates.shadows:
                 candidates.shadows.watch(call, facts, self._tokens)
@@ -124,21 +124,25 @@ class Engine:
                 return True
         return False
 
-    async def _held(self, call: Call) -> tuple[Call, int]:
-        """The call with its payload, and what it holds."""
+    def _facts(self, call: Call, why: str = NO_BODY) -> Facts:
+        request = call.request
+        return Facts(call.endpoint, request.method, request.target, request.headers, call.payload, self._tokens, why)
+
+    async def _held(self, call: Call) -> tuple[Call, int, str]:
+        """The call with its payload, what it holds, and why there is none where there is none."""
         request = call.request
         try:
             data, size = await self._holds.take(request)
         except OverLimit as over:
             call.journal.note("body_too_large", why=str(over))
-            return call, 0
+            return call, 0, str(over)
         payload = Payload(data, Endpoint(call.endpoint), request.header(b"content-encoding"))
         if self._notes_model:
             try:
                 call.journal.model = payload.model
             except Unread as unread:
                 call.journal.note("body_unread", why=unread.why)
-        return call.derive(payload=payload), size
+        return call.derive(payload=payload), size, NO_BODY
 
     async def _service(self, candidates: Candidates, facts: Facts, call: Call) -> Service:
         try:
@@ -149,6 +153,8 @@ class Engine:
             self._report("match", bug)
             call.journal.note("layer_fault", layer="match", why=type(bug).__name__)
             return self._plain
+        if facts.unknown:
+            call.journal.note("unknown", why=list(facts.unknown))
         if not matched:
             return self._plain
         stack = self._stack(matched)

@@ -54,9 +54,8 @@ class Shadows:
     def _read(self, call: Call, data: bytes, tokens: Tokens | None) -> None:
         request = call.request
         payload = Payload(data, Endpoint(call.endpoint), request.header(b"content-encoding"))
-        self.observe(
-            call.derive(payload=payload), Facts(request.method, request.target, request.headers, call.endpoint, payload, tokens)
-        )
+        facts = Facts(call.endpoint, request.method, request.target, request.headers, payload, tokens)
+        self.observe(call.derive(payload=payload), facts)
 
     def observe(self, call: Call, facts: Facts) -> None:
         """Asks each rule, and lets the observers of those that match note what they would do."""

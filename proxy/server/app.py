@@ -1,0 +1,221 @@
+"""app -- the running process: the data port, the admin port, reload, telemetry, and an orderly end.
+
+One event loop, one worker. TERM drains: readiness says no, new connections are not taken, calls end, streams end by `drain_s`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from proxy.adapters.calllog import CallLog, LogHandler
+from proxy.adapters.metrics import LoopLag, Metrics
+from proxy.adapters.otel import Tracing, tracing
+from proxy.adapters.scripted import Scripted
+from proxy.assembly.answer import static_reply
+from proxy.assembly.generation import Generation, Outside, build
+from proxy.assembly.load import Policies
+from proxy.assembly.reload import Reload
+from proxy.core.clock import LoopClock
+from proxy.core.service import Layer
+from proxy.core.tasks import spawn
+from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
+from proxy.server.admin import admin_app
+from proxy.server.handler import Handler, Pipeline
+from proxy.server.recording import MetricsRecorder
+from proxy.wire.listener import Listener
+from proxy.wire.settings import ServerLimits
+
+log = logging.getLogger("chassis")
+GRACE_S = 0.5  # between saying no to readiness and closing the port: endpoints elsewhere take a moment to hear
+LogMode = str  # json, text or off
+
+
+@dataclass(slots=True, frozen=True)
+class Settings:
+    """What `chassis serve` was told."""
+
+    policies: Path | None
+    upstream: str | None
+    host: str = "127.0.0.1"
+    port: int = 4141
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 4142
+    admin_token: str | None = None
+    drain_s: float = 25.0
+    log: LogMode = "json"
+    bypass: bool = False
+    no_secrets: bool = False
+    scripted: bool = False
+
+
+class Server:
+    """The process, from `start` to `stop`. `load` reads the policies; it raises PolicyError."""
+
+    def __init__(self, settings: Settings, load: Callable[[str | None], Policies], env: Mapping[str, str], version: str) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.is_ready = False
+        self.generation: Generation | None = None
+        self.reload: Reload | None = None
+        self.loaded_at_ns = 0
+        self._load = load
+        self._loop = asyncio.get_running_loop()
+        self._clock = LoopClock(self._loop)
+        self._lag = LoopLag(self._loop)
+        self._tracing: Tracing | None = tracing(env, version)
+        self._calllog = CallLog(1, text=settings.log == "text") if settings.log != "off" else None
+        self._outside = self._make_outside()
+        self._handler: Handler | None = None
+        self._listener: Listener | None = None
+        self._ports: asyncio.Server | None = None
+        self._runners: list[web.AppRunner] = []
+        self._watcher: asyncio.Task[None] | None = None
+        self._upstream = settings.upstream
+
+    def _make_outside(self) -> Outside:
+        told = [recorder for recorder in (self._calllog, self._tracing) if recorder is not None]
+        begin = self._tracing.begin if self._tracing is not None else None
+        count = self.metrics.exchanges.add
+        return Outside(
+            self._clock,
+            self._report,
+            around_call=(CallTelemetry([MetricsRecorder(self.metrics), *told], self._clock, begin),),
+            around_exchange=(ExchangeTelemetry(told, self._clock, self._tracing is not None),) if told else (),
+            notes_model=bool(told),
+            count_exchange=count,
+        )
+
+    def _report(self, layer: str, bug: Exception) -> None:
+        self.metrics.layer_faults.add(layer)
+        log.error("layer %s broke and was passed over", layer, exc_info=bug)
+
+    async def start(self) -> None:
+        """Takes calls when it returns. Raises PolicyError for the policies, OSError for a port."""
+        if self._calllog is not None:
+            self._calllog.start()
+            log.addHandler(LogHandler(self._calllog))
+            log.setLevel(logging.INFO)
+            log.propagate = False
+        if self.settings.scripted:
+            self._upstream = await self._start_scripted()
+        self._swap(await asyncio.to_thread(self._load, self._upstream))
+        generation = self.generation
+        assert generation is not None
+        self._handler = Handler(self._pipeline(generation), self._clock.now)
+        self._listener = Listener(self._handler, ServerLimits(), static_reply)
+        self._read_gauges(self._listener)
+        settings = self.settings
+        self._ports = await self._loop.create_server(
+            self._listener.protocol, settings.host, settings.port, backlog=1024, reuse_address=True
+        )
+        await self._start_admin()
+        if settings.policies is not None and not settings.bypass:
+            self.reload = Reload(settings.policies, self._secret_files, self._apply)
+            self._watcher = spawn(self.reload.run(), "policy watch")
+        self._lag.start()
+        self.is_ready = True
+        gc.collect()
+        gc.freeze()  # what was loaded at start is never garbage: no full collection looks at it again
+        gc.set_threshold(20_000, 20, 100)
+
+    def _read_gauges(self, listener: Listener) -> None:
+        self.metrics.connections.read = lambda: listener.open
+        self.metrics.in_flight.read = lambda: listener.busy
+        self.metrics.loop_lag.read = self._lag.worst_s
+        if self._calllog is not None:
+            calllog = self._calllog
+            self.metrics.log_dropped.read = lambda: calllog.dropped
+
+    async def _start_scripted(self) -> str:
+        runner = web.AppRunner(Scripted().app(), access_log=None, handler_cancellation=True)
+        await runner.setup()
+        self._runners.append(runner)
+        sock = socket.create_server(("127.0.0.1", 0))
+        await web.SockSite(runner, sock).start()
+        return f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
+
+    async def _start_admin(self) -> None:
+        runner = web.AppRunner(admin_app(self, self.settings.admin_token), access_log=None)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, self.settings.admin_host, self.settings.admin_port).start()
+
+    def _pipeline(self, generation: Generation) -> Pipeline:
+        return Pipeline(generation.service, generation.home, generation.policies.exchanges)
+
+    def _swap(self, policies: Policies) -> None:
+        before = self.generation
+        self.generation = build(policies, self._outside, before)
+        self.metrics.loaded(policies.loaded.revision)
+        self.loaded_at_ns = self._clock.wall_ns()
+        if self._handler is not None:
+            self._handler.pipeline = self._pipeline(self.generation)
+        if before is not None:
+            before.retire(self.generation)
+
+    async def _apply(self) -> None:
+        """A reload: loads beside the loop, swaps on it."""
+        policies = await asyncio.to_thread(self._load, self._upstream)
+        self._swap(policies)
+        log.info("policies: revision %s is in force (%d policies)", policies.loaded.revision, len(policies.rules))
+
+    def _secret_files(self) -> list[Path]:
+        return list(self.generation.policies.secret_files) if self.generation is not None else []
+
+    async def stop(self, wait_s: float) -> None:
+        """Drains for `wait_s` at most, then ends what is left, and flushes."""
+        self.is_ready = False
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._listener is not None:
+            self._listener.draining()
+            if wait_s:
+                await asyncio.sleep(min(GRACE_S, wait_s))
+            if self._ports is not None:
+                self._ports.close()
+            await self._listener.finish(wait_s)
+        self._lag.stop()
+        if self._tracing is not None:
+            await self._tracing.shutdown()
+        for runner in reversed(self._runners):
+            await runner.cleanup()
+        if self.generation is not None:
+            for upstream in self.generation.upstreams.values():
+                upstream.close()
+        if self._calllog is not None:
+            await asyncio.to_thread(self._calllog.stop)
+
+
+async def serve(server: Server, started: Callable[[], None]) -> None:
+    """Runs until TERM or INT, drains, and returns; a second signal ends it at once. HUP looks at the policies again."""
+    loop = asyncio.get_running_loop()
+    ending, hurry = asyncio.Event(), asyncio.Event()
+
+    def asked_to_end() -> None:
+        (hurry if ending.is_set() else ending).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_end)
+    await server.start()
+    if (reload := server.reload) is not None:
+        loop.add_signal_handler(signal.SIGHUP, lambda: spawn(reload.look(force=True), "reload on HUP"))
+    else:
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    started()
+    await ending.wait()
+    log.info("draining: calls have %g s to end", server.settings.drain_s)
+    draining = spawn(server.stop(server.settings.drain_s), "drain")
+    hurrying = spawn(hurry.wait(), "second signal")
+    await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        draining.cancel()
+    hurrying.cancel()
