@@ -56,10 +56,13 @@ class CallTelemetry:
         record.origin = reply.origin
         record.target = reply.target
         record.streamed = _is_stream(reply)
-        if (fault := reply.fault or classify(reply)) is not None:
-            record.fault = fault.value
+        fault = reply.fault
         if reply.origin == "static":
             record.outcome = Outcome.FAILED if fault is not None else Outcome.REFUSED
+        elif fault is None:
+            fault = classify(reply)
+        if fault is not None:
+            record.fault = fault.value
         reply.body.after(partial(self._closed, record))
         return reply
 
@@ -87,9 +90,11 @@ class ExchangeTelemetry:
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         target = call.target
-        record = ExchangeRecord(call, target.upstream, target.model, self._now())
         whole = call.trace
-        if isinstance(whole, CallRecord):
+        known = isinstance(whole, CallRecord)
+        # the outermost call, as `call` itself holds the record that will hold this one: a cycle
+        record = ExchangeRecord(whole.call if known else call, target.upstream, target.model, self._now())
+        if known:
             whole.exchanges.append(record)
             if whole.trace is not None:
                 record.trace = whole.trace.exchange()
@@ -97,7 +102,8 @@ class ExchangeTelemetry:
             reply = await inner(call.derive(trace=record))
         except BaseException as exc:
             if isinstance(exc, Failure) and exc.fault is Fault.BREAKER_OPEN:  # nothing was sent
-                _forget(whole, record)
+                if known:
+                    whole.exchanges.remove(record)
                 raise
             _failed(record, exc)
             self._over(record)
@@ -226,11 +232,6 @@ def _broken(record: CallRecord | ExchangeRecord, failure: Failure) -> None:
         record.outcome = Outcome.LEFT
     else:
         record.outcome, record.fault, record.detail = Outcome.FAILED, failure.fault.value, f"{failure.where}: {failure.detail}"
-
-
-def _forget(whole: object, record: ExchangeRecord) -> None:
-    if isinstance(whole, CallRecord):
-        whole.exchanges.remove(record)
 
 
 def _is_stream(reply: Reply) -> bool:
