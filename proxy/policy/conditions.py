@@ -11,7 +11,7 @@ from typing import Protocol
 
 from proxy.policy.facts import Facts
 from proxy.policy.globs import matcher
-from proxy.policy.keywords import Words
+from proxy.policy.keywords import Text, Words
 from proxy.policy.upstreams import CREDENTIALS
 
 Needs = frozenset[str]
@@ -143,7 +143,9 @@ class ModelIs(Leaf):
 
     def test(self, facts: Facts) -> bool | None:
         model = facts.model
-        return model and self._matches(model) if model else None if model is None else False
+        if model is None:
+            return None
+        return self._matches(model) if model else False
 
     def seen(self, facts: Facts) -> str:
         return facts.model or "no model"
@@ -264,11 +266,11 @@ class HasKeywords(Leaf):
         facts.memo[self] = verdict
         return verdict
 
-    def _holds(self, text: object) -> bool:
+    def _holds(self, text: Text) -> bool:
         return (
-            (self._any is None or self._any.any_in(text))  # type: ignore[arg-type]
-            and (self._all is None or self._all.all_in(text))  # type: ignore[arg-type]
-            and (self._none is None or not self._none.any_in(text))  # type: ignore[arg-type]
+            (self._any is None or self._any.any_in(text))
+            and (self._all is None or self._all.all_in(text))
+            and (self._none is None or not self._none.any_in(text))
         )
 
     def seen(self, facts: Facts) -> str:

@@ -1,0 +1,97 @@
+"""document_spec -- the models of a whole policy file. What may stand under `apply` is passed in: this floor knows no kinds.
+
+Stands over the models of its parts; the JSON schema of the policy language is the schema of `document_model(kinds)`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, create_model, model_validator
+
+from proxy.policy.match_spec import MatchSpec
+from proxy.policy.spec import Line, Model, Spec, Wrong
+from proxy.policy.upstreams import Name, UpstreamSpec
+
+VERSION = 1
+
+
+def _version(value: int) -> int:
+    if value != VERSION:
+        raise Wrong(f"must be {VERSION}, the only version that this program reads")
+    return value
+
+
+Version = Annotated[int, AfterValidator(_version), Field(json_schema_extra={"const": VERSION})]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")]
+
+
+class LimitsSpec(Spec):
+    """Bounds on every call."""
+
+    exchanges: int = Field(
+        6, ge=1, le=100, description="Upstream exchanges that one call may use, over retries, fallbacks, hedges and re-asks together."
+    )
+
+
+class ApplySpec(Spec):
+    """What to do with a call that matches, by kind."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> ApplySpec:
+        if not self.model_fields_set:
+            raise Wrong("must name at least one thing to do", got=False)
+        return self
+
+    def kinds(self) -> dict[str, Spec]:
+        """What is set, in the order of the kinds."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
+
+class PolicySpec(Spec):
+    """One policy: for which calls, and what then."""
+
+    name: Name = Field(description="Unique in the folder; in reply headers, traces and metrics.", examples=["short-prompts-go-small"])
+    mode: Literal["enforce", "shadow", "off"] = Field(
+        "enforce", description="`enforce`: act; `shadow`: decide and report, change nothing; `off`: check the file only."
+    )
+    match: MatchSpec = Field(default_factory=lambda: MatchSpec.read({}), description="For which calls; without it, for every one.")
+    labels: dict[Label, Line] = Field(default_factory=dict, max_length=16, description="Put on spans and metrics of calls that it acts on.")
+    apply: ApplySpec = Field(description="What to do, by kind.")
+
+
+class DocumentSpec(Model):
+    """A policy file."""
+
+    version: Version = Field(description="The version of the policy language.")
+    upstreams: dict[Name, UpstreamSpec] = Field(
+        default_factory=dict, description="Where calls may go, by name. Home is the one named `default`, else the first."
+    )
+    signals: dict[Name, MatchSpec] = Field(default_factory=dict, description="Named conditions, for reuse in `match`.")
+    limits: LimitsSpec | None = Field(None, description="Bounds on every call.")
+    policies: tuple[PolicySpec, ...] = Field((), description="In order of precedence: of what can act once, the first that matches wins.")
+
+
+def document_model(kinds: Mapping[str, type[Spec]]) -> type[DocumentSpec]:
+    """The model of a file in which these kinds may be applied, in this order."""
+    return _document_model(tuple(kinds.items()))
+
+
+@functools.lru_cache(maxsize=8)
+def _document_model(kinds: tuple[tuple[str, type[Spec]], ...]) -> type[DocumentSpec]:
+    fields: dict[str, Any] = {
+        name: (spec, Field(default_factory=_unset, description=(spec.__doc__ or name).strip().partition("\n")[0])) for name, spec in kinds
+    }
+    apply = create_model("ApplySpec", __base__=ApplySpec, __doc__=ApplySpec.__doc__, **fields)
+    described = PolicySpec.model_fields["apply"].description
+    policy: Any = create_model("PolicySpec", __base__=PolicySpec, __doc__=PolicySpec.__doc__, apply=(apply, Field(description=described)))
+    described = DocumentSpec.model_fields["policies"].description
+    return create_model(
+        "DocumentSpec", __base__=DocumentSpec, __doc__=DocumentSpec.__doc__, policies=(tuple[policy, ...], Field((), description=described))
+    )
+
+
+def _unset() -> None:
+    """A kind that is not applied; never validated, so an empty `retry:` is a mistake and not the absence of it."""

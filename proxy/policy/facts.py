@@ -1,0 +1,220 @@
+"""facts -- what conditions read of one call: each answer found once, what cannot be read kept as unknown, with its reason.
+
+Stands between the conditions and the payload. Reading the head costs tens of nanoseconds, a text once what its scan costs.
+None always means unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from proxy.openai.payload import MISSING, Unread
+from proxy.policy.keywords import Text
+
+if TYPE_CHECKING:
+    from proxy.openai.payload import Payload
+    from proxy.openai.tokens import Tokens
+
+NO_BODY = "the body is not JSON that is held"
+_T = TypeVar("_T")
+_UNASKED: Any = object()
+
+
+class TakesLong(Exception):
+    """To know whether the prompt has fewer than `limit` tokens takes over a millisecond: await `Facts.settle(limit)` and ask again."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"counting to {limit} tokens takes long")
+        self.limit = limit
+
+
+class Facts:
+    """One call, as conditions see it."""
+
+    __slots__ = (
+        "_features",
+        "_headers",
+        "_least",
+        "_messages",
+        "_model",
+        "_most",
+        "_path",
+        "_payload",
+        "_stream",
+        "_texts",
+        "_tokens",
+        "_why",
+        "endpoint",
+        "headers",
+        "memo",
+        "method",
+        "target",
+        "unknown",
+    )
+
+    def __init__(
+        self,
+        endpoint: str,
+        method: bytes,
+        target: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        payload: Payload | None = None,
+        tokens: Tokens | None = None,
+        why: str = NO_BODY,
+    ) -> None:
+        """`why` says why there is no payload, where there is none."""
+        self.endpoint = endpoint
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.unknown: list[str] = []  # why conditions were unknown, each reason once
+        self.memo: dict[object, bool | None] = {}  # verdicts of dear conditions that several policies share
+        self._payload = payload
+        self._tokens = tokens
+        self._why = why
+        self._model: str | None = _UNASKED
+        self._stream: bool | None = _UNASKED
+        self._messages: int | None = _UNASKED
+        self._path: str = _UNASKED
+        self._texts: dict[tuple[str, ...], Text | None] = {}
+        self._features: dict[str, bool | None] = {}
+        self._headers: dict[bytes, tuple[str, ...]] = {}
+        self._least = 0  # the prompt has at least this many tokens
+        self._most = 1 << 62  # and fewer than this
+
+    # The head: always known
+
+    @property
+    def path(self) -> str:
+        """The path as sent, undecoded, without the query."""
+        if self._path is _UNASKED:
+            self._path = _text(self.target.partition(b"?")[0])
+        return self._path
+
+    def header(self, name: bytes) -> tuple[str, ...]:
+        """All values of a header in order; `name` is lower case."""
+        values = self._headers.get(name)
+        if values is None:
+            size = len(name)
+            values = tuple([_text(value) for key, value in self.headers if len(key) == size and key.lower() == name])
+            self._headers[name] = values
+        return values
+
+    # The body: None where it cannot be read
+
+    @property
+    def model(self) -> str | None:
+        """The model asked for, empty when there is none."""
+        if self._model is _UNASKED:
+            model = self._read(lambda payload: payload.model)
+            self._model = model if isinstance(model, str) else ""
+            if model is _UNASKED:
+                self._model = None
+        return self._model
+
+    @property
+    def stream(self) -> bool | None:
+        """Whether a stream was asked for."""
+        if self._stream is _UNASKED:
+            stream = self._read(lambda payload: payload.stream)
+            self._stream = None if stream is _UNASKED else bool(stream)
+        return self._stream
+
+    @property
+    def messages(self) -> int | None:
+        """How many messages or input items there are."""
+        if self._messages is _UNASKED:
+            count = self._read(_message_count)
+            self._messages = None if count is _UNASKED else count
+        return self._messages
+
+    def has(self, feature: str) -> bool | None:
+        """Whether the request carries `feature`, one of `proxy.openai.payload.HAS`."""
+        if feature not in self._features:
+            found = self._read(lambda payload: payload.has(feature))
+            self._features[feature] = None if found is _UNASKED else bool(found)
+        return self._features[feature]
+
+    def text(self, roles: tuple[str, ...]) -> Text | None:
+        """The texts of messages of `roles`, folded; without roles the last user message."""
+        if roles not in self._texts:
+            texts = self._read(lambda payload: payload.texts(roles) if roles else payload.last_user())
+            self._texts[roles] = None if texts is _UNASKED else Text(texts)
+        return self._texts[roles]
+
+    # Tokens: known between bounds, which narrow with each question
+
+    def prompt_below(self, limit: int) -> bool | None:
+        """Whether the prompt has fewer than `limit` tokens. Raises TakesLong."""
+        if limit <= self._least:
+            return False
+        if limit >= self._most:
+            return True
+        prompt = self._prompt()
+        if prompt is None or self._tokens is None:
+            return None
+        below: bool | None = self._tokens.below(prompt[0], limit, prompt[1])
+        if below is None:
+            raise TakesLong(limit)
+        self._learn(limit, below)
+        return below
+
+    async def settle(self, limit: int) -> None:
+        """Finds out off the loop what `prompt_below(limit)` could not; it then knows."""
+        prompt = self._prompt()
+        if prompt is not None and self._tokens is not None and self._least < limit < self._most:
+            self._learn(limit, await self._tokens.below_slowly(prompt[0], limit, prompt[1]))
+
+    @property
+    def prompt_seen(self) -> str:
+        """What is known of the prompt's size, for an explanation."""
+        if self._least and self._most < 1 << 62:
+            return f"{self._least} to {self._most - 1} tokens"
+        if self._most < 1 << 62:
+            return f"fewer than {self._most} tokens"
+        return f"at least {self._least} tokens" if self._least else "not counted"
+
+    def _prompt(self) -> tuple[Any, Any] | None:
+        if self._tokens is None:
+            self._note("no token counter is loaded")
+            return None
+        found = self._read(lambda payload: (payload.prompt_texts(), payload.prompt_ids()))
+        return None if found is _UNASKED else found
+
+    def _learn(self, limit: int, below: bool) -> None:
+        if below:
+            self._most = min(self._most, limit)
+        else:
+            self._least = max(self._least, limit)
+
+    def _read(self, ask: Callable[[Payload], _T]) -> _T | Any:
+        """The payload's answer, `_UNASKED` where it cannot be known."""
+        if self._payload is None:
+            self._note(self._why)
+            return _UNASKED
+        try:
+            return ask(self._payload)
+        except Unread as unread:
+            self._note(unread.why)
+            return _UNASKED
+
+    def _note(self, why: str) -> None:
+        if why not in self.unknown:
+            self.unknown.append(why)
+
+
+def _message_count(payload: Payload) -> int:
+    for key in ("messages", "input"):
+        value = payload.value(key)
+        if value is not MISSING:
+            return len(value) if isinstance(value, list) else 1
+    return 0
+
+
+def _text(value: bytes) -> str:
+    """A header's or target's bytes: UTF-8 where they are, else Latin-1, which takes any."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -1,0 +1,121 @@
+"""problems -- what is wrong with a policy file, where, and what to do: the one form in which configuration errors travel.
+
+Stands at the bottom of `policy`, so that every module can report instead of raise. Costs nothing at run time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+Path = tuple[str | int, ...]
+
+
+class Severity(StrEnum):
+    """An error refuses the whole folder; a warning is only shown."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(slots=True, frozen=True)
+class Place:
+    """A spot in a file, counted from 1; line 0 means the file as a whole."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(slots=True, frozen=True)
+class Problem:
+    """One mistake. `path` is the dotted way to the value, empty where the mistake is not a value's; `hint` says what to do."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        """The line that a person reads; editors jump to its place."""
+        parts = [str(Place(self.file, self.line, self.column))]
+        if self.severity is Severity.WARNING:
+            parts.append("warning")
+        if self.path:
+            parts.append(self.path)
+        parts.append(f"{self.message}; {self.hint}" if self.hint else self.message)
+        return ": ".join(parts)
+
+    def to_json(self) -> dict[str, str | int]:
+        """The form for tools."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "message": self.message,
+            "hint": self.hint,
+            "severity": str(self.severity),
+        }
+
+
+class PolicyError(Exception):
+    """The folder is refused. Carries every problem of every file, warnings too, sorted by place."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = ordered(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """By file, line and column, each told once."""
+    return tuple(sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column, p.path, p.message)))
+
+
+def problem_at(place: Place, path: Path, message: str, hint: str = "", severity: Severity = Severity.ERROR) -> Problem:
+    """A problem with its place and dotted path spelled out."""
+    return Problem(place.file, place.line, place.column, dotted(path), message, hint, severity)
+
+
+_PLAIN_KEY = re.compile(r"[\w-]+").fullmatch
+
+
+def dotted(path: Path) -> str:
+    """`policies[0].apply.retry`; keys that would be misread are quoted."""
+    out = ""
+    for part in path:
+        if isinstance(part, int):
+            out += f"[{part}]"
+        elif _PLAIN_KEY(part):
+            out += f".{part}" if out else part
+        else:
+            out += f'["{shortened(part)}"]'
+    return out
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint naming the nearest of `known`, empty when nothing is near."""
+    names = sorted(known)
+    by_folded = {name.casefold().replace("-", "_"): name for name in names}
+    near = difflib.get_close_matches(word[:200].casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
+    return f"did you mean '{by_folded[near[0]]}'?" if near else ""
+
+
+def listed(names: Sequence[str], limit: int = 24) -> str:
+    """`a, b, c`, cut where a reader would stop."""
+    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """One line of `text` for a message: control characters spelled, the middle of long ones left out."""
+    clean = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit * 2])
+    return clean if len(text) <= limit and len(clean) <= limit * 2 else f"{clean[: limit - 1]}…"

@@ -1,0 +1,58 @@
+"""spec -- the base of every YAML model: strict (no silent coercion), closed (no unknown field), frozen.
+
+Stands under the kinds' own models; schema, reference and problems are all made from the fields' descriptions and bounds.
+Pydantic works at load only, never in a call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from proxy.policy.problems import Path
+from proxy.policy.units import Bytes, Json, Line, OneOrMany, Percent, Seconds, Wrong
+
+__all__ = ["Bytes", "Json", "Line", "Model", "OneOrMany", "Percent", "Seconds", "Spec", "Wrong"]
+
+
+class Model(BaseModel):
+    """What YAML may say about one thing.
+
+    A model with a `shorthand` may be written as that field's value alone: a list of targets instead of `{targets: [...]}`.
+    Sequences are tuples; validators raise `Wrong`; every field has a description.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    shorthand: ClassVar[str | None] = None
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Validates plain YAML values, short forms unfolded (`shape.unfold`). Raises pydantic's ValidationError.
+
+        Goes by way of JSON: there pydantic's strict mode takes lists for tuples and text for enums, and nothing else.
+        """
+        return cls.model_validate_json(json.dumps(value))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        out = handler(schema)
+        if cls.shorthand is not None:
+            whole = handler.resolve_ref_schema(out)
+            full = dict(whole)
+            short = full.get("properties", {}).get(cls.shorthand, {})
+            whole.clear()
+            whole.update({"anyOf": [short, full], "description": full.get("description", "")})
+        return out
+
+
+class Spec(Model):
+    """The model of one part of a policy file."""
+
+    def upstreams(self) -> Iterable[tuple[Path, str]]:
+        """The upstreams that it sends calls to, each with its path inside the spec."""
+        return ()

@@ -1,0 +1,127 @@
+"""units -- the values of YAML that carry a unit, as pydantic types: `200ms`, `64KiB`, `1%`; and lists that may be written as one value.
+
+Stands under every spec. A bare number is refused with a hint, because `timeout: 5` has been read as 5 ms and as 5 minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)").fullmatch
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB|KB|MB|GB)").fullmatch
+_SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%").fullmatch
+
+SECRET = {"secret": True}  # json_schema_extra of a field whose value no message may show
+
+
+class Wrong(ValueError):
+    """What a validator of ours says. `got`: whether the message should go on with what was found; `hint`: what to do."""
+
+    def __init__(self, message: str, hint: str = "", got: bool = True) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.got = got
+
+
+def seconds(value: Any) -> float:
+    """The seconds of `200ms`, `2s`, `1m`, `1h` or `1d`. Raises Wrong."""
+    found = _DURATION(value) if isinstance(value, str) else None
+    if found is None:
+        hint = f"did you mean '{value}s'?" if _is_number(value) else ""
+        raise Wrong("must be a duration such as 200ms, 2s, 1m or 1h", hint)
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def size_bytes(value: Any) -> int:
+    """The bytes of `64KiB`, `4MiB` or `512B`. Raises Wrong."""
+    found = _SIZE(value) if isinstance(value, str) else None
+    if found is None:
+        hint = f"did you mean '{value}B'?" if _is_number(value) else ""
+        raise Wrong("must be a size such as 512B, 64KiB or 4MiB", hint)
+    return int(found[1]) * _SIZES[found[2]]
+
+
+def share(value: Any) -> float:
+    """The part of one of `0.5%` or `25%`. Raises Wrong."""
+    found = _SHARE(value) if isinstance(value, str) else None
+    if found is None or float(found[1]) > 100:
+        hint = f"did you mean '{value}%'?" if _is_number(value) else ""
+        raise Wrong("must be a share from 0% to 100%", hint)
+    return float(found[1]) / 100
+
+
+def with_unit(bound: Any, written: Any) -> str:
+    """`bound` of a limit in the unit family in which the value was `written`, for a message."""
+    text = f"{bound:g}" if isinstance(bound, float) else str(bound)
+    if isinstance(written, str):
+        if _DURATION(written):
+            return f"{text}s"
+        if _SIZE(written):
+            return f"{text}B"
+        if _SHARE(written):
+            return f"{float(bound) * 100:g}%"
+    return text
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isascii() and value.isdigit()
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _text_schema(pattern: str, description: str, examples: list[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "description": description, "examples": examples})
+
+
+Seconds = Annotated[
+    float, BeforeValidator(seconds), _text_schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$", "A duration with its unit.", ["200ms", "2s", "1m", "1h"])
+]
+Bytes = Annotated[
+    int, BeforeValidator(size_bytes), _text_schema(r"^\d+(B|KiB|MiB|GiB|KB|MB|GB)$", "A size with its unit.", ["64KiB", "4MiB"])
+]
+Percent = Annotated[float, BeforeValidator(share), _text_schema(r"^\d+(\.\d+)?%$", "A share of the whole.", ["1%", "25%"])]
+
+
+def _one_line(value: str) -> str:
+    if any(c in value for c in "\r\n\0"):
+        raise Wrong("must be one line of text", got=False)
+    return value
+
+
+Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can say."""
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, float) and (each != each or each in (float("inf"), float("-inf"))):
+            raise Wrong("JSON has no infinity and no NaN", got=False)
+        if isinstance(each, int) and not isinstance(each, bool) and not -(2**63) <= each < 2**64:
+            raise Wrong("the number is too large for JSON", got=False)
+        stack.extend(each.values() if isinstance(each, dict) else each if isinstance(each, (list, tuple)) else ())
+    return value
+
+
+Json = Annotated[Any, AfterValidator(_finite)]
+
+T = TypeVar("T")
+
+
+class Many:
+    """Marks a list that may be written as one value: `shape.unfold` makes it a list before pydantic sees it."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        many = handler(schema)
+        return {"anyOf": [many.get("items", {}), many]}
+
+
+OneOrMany = Annotated[tuple[T, ...], Field(min_length=1), Many()]
