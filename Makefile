@@ -26,7 +26,7 @@ $(SDK_NODE)/node_modules/.installed: $(SDK_NODE)/package-lock.json | $(VENV)/.in
 setup: $(VENV)/.installed ## make .venv with everything that running and testing needs
 
 run: setup ## start the proxy with the shipped policies: on CHASSIS_UPSTREAM, else on a built-in scripted upstream
-	@$(BIN)/chassis demo --serve --policies $(POLICIES) --port $(PORT)
+	@$(BIN)/chassis serve --scripted --policies $(POLICIES) --port $(PORT) --log text
 
 test: setup $(SDK_NODE)/node_modules/.installed ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.assembly.rules import Part, Rule
-from proxy.assembly.stack import KINDS, STACK
-from proxy.policy.document import Loaded, load_files, load_nothing
-from proxy.policy.problems import Problem
+from proxy.assembly.stack import KINDS
+from proxy.policy import document
+from proxy.policy.document import Loaded, Policy
+from proxy.policy.match_spec import MatchSpec
+from proxy.policy.problems import PolicyError, Problem, Severity
 from proxy.policy.secrets import Env
 from proxy.policy.upstreams import Upstream as Declared
+
+NO_UPSTREAM = "default"  # home's name while none is declared: `check` and `explain` need no url
+_SPECS = {name: kind.spec for name, kind in KINDS.items()}
 
 
 @dataclass(slots=True, frozen=True)
@@ -19,6 +25,118 @@ class Policies:
 
     loaded: Loaded
     rules: tuple[Rule, ...]
-    upstreams: dict[str, Declared]
+    upstreams: Mapping[str, Declared]
     home: str
-    warnings: tuple[Problem, ...]
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is not wrong, but not meant either."""
+        return self.loaded.warnings
+
+    @property
+    def exchanges(self) -> int:
+        """The allowance of one call."""
+        return self.loaded.limits.exchanges
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """The files that keys and headers come from, to be watched."""
+        return tuple(Path(file) for upstream in self.upstreams.values() for secret in upstream.secrets for file in secret.files)
+
+
+def load(path: Path | None, env: Env, *, no_secrets: bool = False, upstream: str | None = None, bypass: bool = False) -> Policies:
+    """The policies of a file or folder; without a path, or with `bypass`, none of them, but the upstreams."""
+    if path is None:
+        loaded = document.load_texts([], _SPECS, env, no_secrets=no_secrets, upstream=upstream)
+    else:
+        loaded = document.load(path, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=(unobservable, covered))
+    return Policies(loaded, () if bypass else compiled(loaded), loaded.upstreams, loaded.home or NO_UPSTREAM)
+
+
+def load_text(text: str, name: str, env: Env, *, no_secrets: bool = False, upstream: str | None = None) -> Policies:
+    """The same of one text."""
+    checks = (unobservable, covered)
+    loaded = document.load_text(text, name, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=checks)
+    return Policies(loaded, compiled(loaded), loaded.upstreams, loaded.home or NO_UPSTREAM)
+
+
+def compiled(loaded: Loaded) -> tuple[Rule, ...]:
+    """The policies that are not off, in file order."""
+    return tuple(
+        Rule(
+            place,
+            policy.name,
+            policy.mode == "shadow",
+            policy.condition,
+            tuple(Part.of(KINDS[name], spec) for name, spec in policy.apply.items()),
+            tuple(policy.labels.items()),
+            str(policy.place("name")),
+        )
+        for place, policy in enumerate(loaded.policies)
+        if policy.mode != "off"
+    )
+
+
+def refuse_without_upstream(policies: Policies) -> None:
+    """Raises PolicyError where there is nowhere to send a call."""
+    if not policies.upstreams:
+        hint = "give --upstream URL (or CHASSIS_UPSTREAM), or declare one under `upstreams`"
+        file = policies.loaded.files[0] if policies.loaded.files else "--upstream"
+        raise PolicyError([Problem(file, 0, 0, "", "there is no upstream to send calls to", hint)])
+
+
+def refuse_own_listener(policies: Policies, host: str, port: int) -> None:
+    """Raises PolicyError where an upstream is the port that we listen on: calls would go round for ever."""
+    own = {host, "localhost"} if host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::") else {host}
+    for upstream in policies.upstreams.values():
+        address = upstream.address
+        if address.port == port and (address.host in own or (address.loopback and "localhost" in own)):
+            file = policies.loaded.files[0] if policies.loaded.files else "--upstream"
+            message = f"upstream '{upstream.name}' is this proxy itself ({address.origin})"
+            raise PolicyError([Problem(file, 0, 0, "", message, "name the API that the app used before, or another --port")])
+
+
+def unobservable(loaded: Loaded) -> Iterator[Problem]:
+    """Policies in shadow of a kind that cannot be observed."""
+    for policy in loaded.policies:
+        if policy.mode == "shadow":
+            for name in policy.apply:
+                if KINDS[name].shadow is None:
+                    yield policy.problem(("apply", name), f"'{name}' cannot run in shadow", "use mode: enforce or mode: off")
+
+
+def covered(loaded: Loaded) -> Iterator[Problem]:
+    """Policies that set what an earlier one has always set by then, so that they never act there."""
+    before: list[Policy] = []
+    for policy in loaded.policies:
+        if policy.mode != "enforce":
+            continue
+        for name, spec in policy.apply.items():
+            for field in sorted(KINDS[name].fields(spec)):
+                first = next((one for one in before if _sets(one, name, field) and covers(one.match, policy.match)), None)
+                if first is not None:
+                    what = f"{name}.{field}" if field else name
+                    message = f"`{what}` never acts: '{first.name}' ({first.place('name')}) matches whenever this does, and comes first"
+                    yield policy.problem(("apply", name), message, "the first in file order wins; put the narrower one first", Severity.WARNING)
+        before.append(policy)
+
+
+def _sets(policy: Policy, kind: str, field: str) -> bool:
+    spec = policy.apply.get(kind)
+    return spec is not None and field in KINDS[kind].fields(spec)
+
+
+def covers(wide: MatchSpec, narrow: MatchSpec) -> bool:
+    """Whether `wide` surely holds wherever `narrow` does: it asks nothing that `narrow` does not ask at least as strictly."""
+    for name in wide.model_fields_set:
+        asked = getattr(wide, name)
+        if asked is None:
+            continue
+        given = getattr(narrow, name)
+        if name in ("endpoint", "model", "path", "has", "signals") and given is not None:
+            if not set(given) <= set(asked):
+                return False
+        elif asked != given:
+            return False
+    return True
+

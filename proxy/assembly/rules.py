@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.policy.kind import Kind
-from proxy.policy.match import Condition
+from proxy.policy.conditions import Condition
 from proxy.policy.spec import Spec
 
 
@@ -41,6 +41,8 @@ class Rule:
     shadow: bool
     condition: Condition
     parts: tuple[Part, ...]
+    labels: tuple[tuple[str, str], ...] = ()
+    where: str = ""  # file:line:column
 
     @property
     def reads_body(self) -> bool:

@@ -28,9 +28,10 @@ from proxy.core.clock import LoopClock
 from proxy.core.service import Layer
 from proxy.core.tasks import spawn
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
-from proxy.server.admin import admin_app
+from proxy.server.admin import admin_app, is_loopback
 from proxy.server.handler import Handler, Pipeline
 from proxy.server.recording import MetricsRecorder
+from proxy.server.status import Status
 from proxy.wire.listener import Listener
 from proxy.wire.settings import ServerLimits
 
@@ -144,10 +145,16 @@ class Server:
         return f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
 
     async def _start_admin(self) -> None:
-        runner = web.AppRunner(admin_app(self, self.settings.admin_token), access_log=None)
+        host = self.settings.admin_host
+        status = Status(self.metrics, lambda: self.generation, lambda: self.reload, self._state, lambda: self.loaded_at_ns)
+        app = admin_app(status, token=self.settings.admin_token, loopback=is_loopback(host))
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, self.settings.admin_host, self.settings.admin_port).start()
+        await web.TCPSite(runner, host, self.settings.admin_port).start()
+
+    def _state(self) -> str | None:
+        return None if self.is_ready else "draining" if self._listener is not None and self._listener.is_draining else "starting"
 
     def _pipeline(self, generation: Generation) -> Pipeline:
         return Pipeline(generation.service, generation.home, generation.policies.exchanges)
@@ -170,6 +177,12 @@ class Server:
 
     def _secret_files(self) -> list[Path]:
         return list(self.generation.policies.secret_files) if self.generation is not None else []
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The data port as bound: port 0 has become a real one."""
+        host, port = self._ports.sockets[0].getsockname()[:2] if self._ports is not None else (self.settings.host, self.settings.port)
+        return host, port
 
     async def stop(self, wait_s: float) -> None:
         """Drains for `wait_s` at most, then ends what is left, and flushes."""

@@ -1,0 +1,35 @@
+"""check -- every mistake in policy files, with its place and what to do. Silent when there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import orjson
+
+from proxy.assembly.load import load
+from proxy.cli.options import environment, no_secrets, output_format, policies_argument
+from proxy.policy.problems import PolicyError, Problem, Severity
+
+
+@click.command()
+@policies_argument
+@no_secrets
+@output_format
+def check(path: Path, no_secrets: bool, style: str) -> None:
+    """Check the policies in PATH, a YAML file or a folder of them.
+
+    Prints every problem as file:line:column. Exit code 1 when there is an error; warnings alone are fine.
+    """
+    try:
+        problems: Sequence[Problem] = load(path, environment(), no_secrets=no_secrets).warnings
+    except PolicyError as error:
+        problems = error.problems
+    if style == "json":
+        click.echo(orjson.dumps([problem.to_json() for problem in problems], option=orjson.OPT_INDENT_2))
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+    sys.exit(1 if any(problem.severity is Severity.ERROR for problem in problems) else 0)

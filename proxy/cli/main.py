@@ -1,0 +1,40 @@
+"""main -- the command `chassis`. Each command has a file of its own; nothing heavy is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "serve": "run the proxy",
+    "check": "find what is wrong in policy files",
+    "explain": "say what would be done with a request, and why",
+    "demo": "see policies at work, without a key or a network",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"proxy.cli.{name}"), name)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chassis-proxy", prog_name="chassis")
+def main() -> None:
+    """Chassis: a transparent sidecar proxy for OpenAI-compatible APIs.
+
+    An app sets OPENAI_BASE_URL; a platform team writes policies. Exit codes: 0 fine, 1 findings, 2 usage.
+    """
+
+
+if __name__ == "__main__":
+    main()
