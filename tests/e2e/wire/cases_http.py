@@ -1,0 +1,2 @@
+from tests.e2e.wire.play import Case
+CASES: list[Case] = []
