@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import orjson
 from aiohttp import web
+
+log = logging.getLogger("chassis")
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPEN = frozenset(("/livez", "/readyz"))  # kubelets carry no token
@@ -46,6 +49,9 @@ def admin_app(status: Status, *, token: str | None = None, loopback: bool = True
                 response = _problem(problem.status, problem.reason.lower() + ": " + request.path)
                 if (allow := problem.headers.get("Allow")) is not None:
                     response.headers["Allow"] = allow
+            except Exception:
+                log.exception("admin: %s could not be shown", request.path)
+                response = _problem(500, "this page could not be made; the log says why")
         else:
             response = refusal
         response.headers["Cache-Control"] = "no-store"
