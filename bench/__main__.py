@@ -14,13 +14,15 @@ from pathlib import Path
 
 from bench import measure, provision
 from bench.peers import PEERS, versions
-from bench.report import Round, medians, table, verdict_table, verdicts
+from bench.report import Round, foreign, medians, table, verdict_table, verdicts
 from bench.run import Plan, run
 from bench.scenarios import SCENARIOS
 
 HERE = Path(__file__).parent
 QUICK_ROUNDS, QUICK_SECONDS = 1, 0.7
 OURS = Path(sys.executable).parent / "chassis"
+REPEATS = 2
+QUIET = 5.0                                      # percent of the cores that others may take
 FULL_ROUNDS, FULL_SECONDS = 5, 1.5
 
 
@@ -85,6 +87,7 @@ def _write(options: argparse.Namespace, plan: Plan, rounds: list[Round], today: 
         "machine": {"cpu": _cpu_model(), "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
         "versions": versions(set(plan.subjects)),
         "options": {"rounds": plan.rounds, "seconds": plan.seconds, "quick": options.quick},
+        "foreign_percent": dict(zip(("typical", "worst"), foreign(rounds), strict=True)),
         "targets": verdicts(found),
         "medians": found,
         "rounds": rounds,
@@ -106,7 +109,7 @@ def main(argv: list[str]) -> int:
     cores = _cores()
     os.sched_setaffinity(0, {cores[1]})
     measure.raise_limits()
-    plan = Plan(scenarios, subjects, rounds, seconds, options.chassis.absolute(), cores)
+    plan = Plan(scenarios, subjects, rounds, seconds, 0 if options.quick else REPEATS, options.chassis.absolute(), cores)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     try:
         with tempfile.TemporaryDirectory(prefix="chassis-bench-") as folder:
@@ -118,6 +121,10 @@ def main(argv: list[str]) -> int:
     found = medians(done)
     judged = verdicts(found)
     print(f"{table(found)}\n\n{verdict_table(judged)}")
+    typical, worst = foreign(done)
+    print(f"\nother programs took {typical:.0f} % of the two cores in a typical visit, {worst:.0f} % in the worst")
+    if typical > QUIET:
+        print("bench: the machine was not quiet: compare nothing with this run", file=sys.stderr)
     if not options.no_file:
         print(f"\nwritten: bench/results/{_write(options, plan, done, today).name}")
     failed = sum(row.get("errors", 0) for rows in found.values() for row in rows.values())

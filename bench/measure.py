@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Failed, Running, cpu_s, rss_kib
+from bench.processes import Failed, Running, cores_busy_s, cpu_s, rss_kib
 from bench.scenarios import Scenario
 
 Row = dict[str, float]
@@ -36,7 +36,7 @@ class Rig:
     """What all visits share."""
 
     load: Path
-    core: int                                   # of load and upstream
+    cores: tuple[int, int]                      # of the subject; of load and upstream
     upstream: Running
     upstream_port: int
     bodies: dict[str, Path]
@@ -66,7 +66,7 @@ class Load:
         argv = [str(rig.load), "--port", str(port), *options]
 
         def prepare() -> None:
-            os.sched_setaffinity(0, {rig.core})
+            os.sched_setaffinity(0, {rig.cores[1]})
             if nice and os.geteuid() == 0:
                 os.nice(nice)
 
@@ -118,16 +118,18 @@ def visit_load(rig: Rig, scenario: Scenario, subject: Subject) -> Row:
     options = ["--connections", str(scenario.connections), "--seconds", str(seconds), "--warmup", str(WARMUP_S)]
     options += [*scenario.options, *scenario.expect, *(("--step", str(rig.upstream_port)) if scenario.step else ())]
     own, behind = subject.running, cpu_s(rig.upstream.pid)
-    before = cpu_s(own.pid) if own else 0.0
+    before, busy = cpu_s(own.pid) if own else 0.0, cores_busy_s(rig.cores)
     load = Load(rig, subject.port, [*_call(rig, scenario.body, scenario.bench), *options])
     found = load.line(seconds + 30)
     load.end()
     time.sleep(SETTLE_S)
-    upstream_s = cpu_s(rig.upstream.pid) - behind
+    busy_s, upstream_s = cores_busy_s(rig.cores) - busy, cpu_s(rig.upstream.pid) - behind
     subject_s = cpu_s(own.pid) - before if own else upstream_s + load.cpu_s
     row = {"calls": found["calls"], "rate": found["rate"], "errors": found["error_count"], "events/read": found["events_per_read"]}
     if found["calls"]:
         row["cpu"] = subject_s * 1e6 / found["calls"]
+    ours_s = upstream_s + load.cpu_s + (subject_s if own else 0)
+    row["foreign"] = max(0.0, 100 * (busy_s - ours_s) / found["wall_s"] / len(rig.cores))
     row["busy"] = 100 * subject_s / found["wall_s"]
     row["load busy"] = 100 * (upstream_s + load.cpu_s) / found["wall_s"]
     for name, key in (("", "latency_ms"), ("to first", "to_first_ms"), ("first", "first_ms"), ("chunk", "chunk_ms")):

@@ -70,6 +70,17 @@ def rss_kib(pid: int) -> int:
     return total
 
 
+def cores_busy_s(cores: Sequence[int]) -> float:
+    """Seconds that `cores` were not idle since the machine started; what a hypervisor took away counts as busy."""
+    total = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name.removeprefix("cpu").isdigit() and int(name[3:]) in cores:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
+            total += user + nice + system + irq + softirq + steal
+    return total * TICK_S
+
+
 class Running:
     """A process pinned to `core`, its output in `log`. Close it: nothing else ends it."""
 

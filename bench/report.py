@@ -96,6 +96,12 @@ def table(found: Medians) -> str:
     return "\n\n".join(blocks)
 
 
+def foreign(rounds: Iterable[Round]) -> tuple[float, float]:
+    """Percent of the two cores that other programs took: (median of the visits, the worst visit)."""
+    shares = [row["foreign"] for each in rounds for rows in each.values() for row in rows.values() if "foreign" in row]
+    return (median(shares), max(shares)) if shares else (0.0, 0.0)
+
+
 def verdicts(found: Medians) -> list[Verdict]:
     """Each target that this run can judge: claim, value, limit, met."""
     judged: list[Verdict] = []

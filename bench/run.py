@@ -20,6 +20,7 @@ from bench.processes import Failed, Running, free_port
 from bench.report import Round
 from bench.scenarios import Scenario
 
+DISTURBED = 8.0                                 # percent of both cores that other programs may take before a visit is repeated
 LOG_KEPT = 16 << 20
 Say = Callable[[str], None]
 REWRITTEN = {"1k": "gpt-4o-mini", "1k-stream": "gpt-4o-mini", "32k": "gpt-4.1-mini", "50m": "gpt-4o-mini"}
@@ -33,6 +34,7 @@ class Plan:
     subjects: frozenset[str]
     rounds: int
     seconds: float
+    repeats: int                                # of a visit that other programs disturbed
     chassis: Path
     cores: tuple[int, int]                      # of the subjects; of all else
 
@@ -85,7 +87,7 @@ class Bench:
             self._tls_port = free_port()
             argv += ["--tls-port", str(self._tls_port), "--cert", str(self._ca), "--key", str(key)]
         upstream = Running(argv, plan.cores[1], folder / "upstream.log")
-        self.rig = Rig(provision.load(), plan.cores[1], upstream, self._port, bodies, plan.seconds)
+        self.rig = Rig(provision.load(), plan.cores, upstream, self._port, bodies, plan.seconds)
         self._checked: set[tuple[str, bool, str]] = set()
         upstream.wait_for(self._port)
 
@@ -138,6 +140,10 @@ class Bench:
                 check(peer, subject.port, body, self.rig.bodies[body].read_bytes())
                 self._checked.add(ticket)
             row = VISITS[scenario.kind](self.rig, scenario, subject)
+            for _ in range(self._plan.repeats):
+                if row.get("foreign", 0) <= DISTURBED:
+                    break                       # chosen by what others did meanwhile, never by the subject's own figures
+                row = min(row, VISITS[scenario.kind](self.rig, scenario, subject), key=lambda each: each["foreign"])
             if running is not None and running.log.stat().st_size > LOG_KEPT:
                 os.truncate(running.log, 0)     # log lines are written for real, not kept
             return row
