@@ -90,10 +90,10 @@ def _upstream(declared: Declared, home: bool, outside: Outside, before: Generati
     old = before.upstreams.get(declared.name) if before is not None else None
     if old is not None and old.is_same(declared, home):
         return old
-    return Upstream(declared, home, open_pool(declared), outside.count_exchange)
+    return Upstream(declared, home, open_pool(declared, outside.clock), outside.count_exchange)
 
 
-def open_pool(declared: Declared) -> Sender:
+def open_pool(declared: Declared, clock: Clock) -> Sender:
     """A connection pool to a declared upstream."""
     address, tls = declared.address, declared.spec.tls
     settings = PoolSettings(
@@ -101,7 +101,7 @@ def open_pool(declared: Declared) -> Sender:
         server_name=tls.server_name if tls is not None else None,
         proxy=_http_proxy(declared.proxy.value) if declared.proxy is not None else None,
     )
-    return Pool(address.host, address.port, settings)
+    return Pool(address.host, address.port, settings, clock)
 
 
 def _http_proxy(url: str) -> HttpProxy:

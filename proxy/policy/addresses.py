@@ -51,6 +51,8 @@ class Address:
 
 def address(url: str, schemes: tuple[str, ...] = ("https", "http")) -> Address:
     """The parts of an upstream's `url`. Raises Wrong, without quoting what may hold a password."""
+    if "${" in url:
+        raise Wrong("nothing is resolved in a url", "write it out; `key`, `query` and `headers` take ${NAME}", got=False)
     if not url.isascii() or any(c <= " " or c in '\\"<>^`{|}\x7f' for c in url):
         raise Wrong("a url may hold no spaces, control or non-ASCII characters", "write international names in punycode (xn--…)", got=False)
     scheme, separator, rest = url.partition("://")

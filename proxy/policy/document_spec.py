@@ -6,10 +6,11 @@ Stands over the models of its parts; the JSON schema of the policy language is t
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, create_model, model_validator
 
 from proxy.policy.match_spec import MatchSpec
 from proxy.policy.spec import Line, Model, Spec, Wrong
@@ -25,7 +26,16 @@ def _version(value: int) -> int:
 
 
 Version = Annotated[int, AfterValidator(_version), Field(json_schema_extra={"const": VERSION})]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")]
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}").fullmatch
+
+
+def _label(value: str) -> str:
+    if not _LABEL(value):
+        raise Wrong("a label's name is 1 to 63 letters, digits, '_', '-' and '.', the first a letter or '_'")
+    return value
+
+
+Label = Annotated[str, AfterValidator(_label), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"})]
 
 
 class LimitsSpec(Spec):

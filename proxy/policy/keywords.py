@@ -184,7 +184,7 @@ def _between() -> re.Pattern[str]:
 
 @functools.cache
 def _re2() -> Any:
-    import re2
+    import re2  # type: ignore[import-untyped]
 
     return re2
 

@@ -54,30 +54,37 @@ class _Finding:
 def problems_of(error: ValidationError, root: type[Model], parsed: Parsed, told: Collection[Path] = ()) -> list[Problem]:
     """What `error` says about the value of `parsed`, which was validated as `root`; not of the paths that are `told` already."""
     errors = [each for each in error.errors(include_url=False) if tuple(each["loc"]) not in told]
-    findings = [_finding(each, root, parsed.value) for each in errors]
+    findings = [_finding(each, root, parsed.value, told) for each in errors]
     return [
         problem_at(parsed.place(f.path, f.of_key), f.path[:-1] if f.of_key else f.path, f.message, f.hint)
         for f in _joined(f for f in findings if f is not None)
     ]
 
 
-def _finding(error: Any, root: type[Model], raw: Any) -> _Finding | None:
+def _finding(error: Any, root: type[Model], raw: Any, told: Collection[Path]) -> _Finding | None:
     kind, loc = error["type"], tuple(error["loc"])
     if kind == "missing":
         path, _, _ = in_file(loc[:-1], raw)
         return _Finding(path, False, f"missing field '{loc[-1]}'", "add 'version: 1'" if loc == ("version",) else "", False)
-    path, value, skipped = in_file(loc, raw)
+    if kind == "value_error" and isinstance(error["ctx"]["error"], Wrong):
+        loc += error["ctx"]["error"].at
+    of_key = loc[-1:] == ("[key]",)
+    path, value, skipped = in_file(loc[:-1] if of_key else loc, raw)
     if kind == "extra_forbidden":
         known = names_at(root, loc[:-1])
         hint = did_you_mean(str(loc[-1]), known) or (f"known: {listed(known)}" if known else "")
         return _Finding((*path[: len(path) - 1], loc[-1]), True, f"unknown field '{shortened(str(loc[-1]))}'", hint, False)
-    if kind == "too_short" and isinstance(value, (list, dict, str)) and len(value) >= error["ctx"]["min_length"]:
+    if kind == "value_error" and any(each[: len(path)] == path for each in told):
+        return None  # a rule on the whole of a mapping of which a part is told already
+    if kind == "too_short" and (not isinstance(value, (list, dict)) or len(value) >= error["ctx"]["min_length"]):
         return None  # pydantic counts only the entries that were valid, and those that were not are told already
-    message, hint, got = _words(kind, error, value)
-    secret = len(path) > 2 and path[0] == "upstreams" and path[2] in _SECRETS
+    message, hint, got = _words(kind, error, path[-1] if of_key else value)
+    if kind == "model_type":
+        hint = f"its fields: {listed(names_at(root, loc))}"
+    secret = not of_key and len(path) > 2 and path[0] == "upstreams" and path[2] in _SECRETS
     if got and not secret:
-        message = f"{message}, got {shown(value)}"
-    return _Finding(path, False, message, hint, skipped)
+        message = f"{message}, got {shown(path[-1] if of_key else value)}"
+    return _Finding(path, of_key, message, hint, skipped)
 
 
 def in_file(loc: Path, value: Any) -> tuple[Path, Any, bool]:

@@ -106,8 +106,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint naming the nearest of `known`, empty when nothing is near."""
     names = sorted(known)
     by_folded = {name.casefold().replace("-", "_"): name for name in names}
-    near = difflib.get_close_matches(word[:200].casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
-    return f"did you mean '{by_folded[near[0]]}'?" if near else ""
+    sought = word[:200].casefold().replace("-", "_")
+    near = difflib.get_close_matches(sought, by_folded, n=5, cutoff=0.6)
+    if not near:
+        return ""
+    best = max(near, key=lambda name: difflib.SequenceMatcher(None, sought, name).ratio() + _same_start(sought, name) / 20)
+    return f"did you mean '{by_folded[best]}'?"
+
+
+def _same_start(one: str, other: str) -> int:
+    """How many characters both begin with: people get the beginning of a word right."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def listed(names: Sequence[str], limit: int = 24) -> str:

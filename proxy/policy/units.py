@@ -22,12 +22,16 @@ SECRET = {"secret": True}  # json_schema_extra of a field whose value no message
 
 
 class Wrong(ValueError):
-    """What a validator of ours says. `got`: whether the message should go on with what was found; `hint`: what to do."""
+    """What a validator of ours says. `got`: whether the message should go on with what was found; `hint`: what to do.
 
-    def __init__(self, message: str, hint: str = "", got: bool = True) -> None:
+    `at` leads from the value that is validated to the one that is wrong.
+    """
+
+    def __init__(self, message: str, hint: str = "", got: bool = True, at: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
         self.hint = hint
         self.got = got
+        self.at = at
 
 
 def seconds(value: Any) -> float:

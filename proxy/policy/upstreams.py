@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from proxy.policy.addresses import Address, address
 from proxy.policy.problems import Path
@@ -23,9 +23,16 @@ FRAMING = frozenset(
     ("connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )
 CREDENTIALS = frozenset(("authorization", "proxy-authorization", "api-key", "x-api-key", "cookie", "openai-organization", "openai-project"))
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}").fullmatch
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+def _name(value: str) -> str:
+    if not _NAME(value):
+        raise Wrong("a name is 1 to 63 letters, digits, '-', '_' and '.', the first a letter or digit")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"})]
 
 
 def _header_name(value: str) -> str:
@@ -83,12 +90,15 @@ class HeadersSpec(Spec):
 
     @model_validator(mode="after")
     def _keeps_no_credential(self) -> HeadersSpec:
-        for name in self.keep:
+        for i, name in enumerate(self.keep):
             if name.lower() in CREDENTIALS:
-                raise Wrong(f"keep: '{name}' is the caller's credential and never follows to another upstream", "use `key`", got=False)
-        lowered = [name.lower() for name in self.set]
-        if twice := {name for name in lowered if lowered.count(name) > 1}:
-            raise Wrong(f"set: '{min(twice)}' is named twice", got=False)
+                message = f"'{name}' is the caller's credential and never follows to another upstream"
+                raise Wrong(message, "use `key`", got=False, at=("keep", i))
+        seen: set[str] = set()
+        for name in self.set:
+            if name.lower() in seen:
+                raise Wrong(f"'{name}' is named twice, as names of headers have no case", got=False, at=("set", name))
+            seen.add(name.lower())
         return self
 
 
@@ -103,7 +113,7 @@ class TlsSpec(Spec):
     @model_validator(mode="after")
     def _key_has_cert(self) -> TlsSpec:
         if self.key is not None and self.cert is None:
-            raise Wrong("`key` needs `cert`", got=False)
+            raise Wrong("a key needs a certificate", "add `cert`", got=False, at=("key",))
         return self
 
 
@@ -147,15 +157,16 @@ class UpstreamSpec(Spec):
     def _agrees(self) -> UpstreamSpec:
         at = address(self.url)
         if at.scheme == "http" and not at.loopback and not self.allow_insecure:
-            raise Wrong("url: http:// would send prompts and keys in clear", "use https://, or set allow_insecure: true", got=False)
+            hint = "use https://, or set allow_insecure: true"
+            raise Wrong("http:// would send prompts and keys in clear", hint, got=False, at=("url",))
         if at.scheme == "http" and self.tls is not None:
-            raise Wrong("`tls` needs an https:// url", got=False)
+            raise Wrong("`tls` needs an https:// url", got=False, at=("tls",))
         carried = self.auth.header or "authorization"
         if self.key not in (None, "none") and self.auth.scheme != "none" and carried.lower() in (name.lower() for name in self.headers.set):
-            raise Wrong(f"headers.set: '{carried}' is already set from `key`", "set it in one place", got=False)
+            raise Wrong(f"'{carried}' is already set from `key`", "set it in one place", got=False, at=("headers", "set"))
         for name in self.query:
             if not name or not name.isascii() or not name.isprintable():
-                raise Wrong("query: names must be printable ASCII", got=False)
+                raise Wrong("names must be printable ASCII", got=False, at=("query", name))
         return self
 
 

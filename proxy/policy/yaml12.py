@@ -255,8 +255,7 @@ class _Reader:
         if text in _WORDS:
             return _WORDS[text]
         if len(text) > 400 and (_INT(text) or _FLOAT(text)):
-            self._problem(line, column, "a number of more than 400 digits")
-            return 0
+            raise self._stop(line, column, "a number of more than 400 digits")
         if _INT(text):
             return int(text[2:], {"o": 8, "x": 16}[text[1]]) if text[1:2] in {"o", "x"} else int(text)
         return float(text) if _FLOAT(text) else text

@@ -1,0 +1,294 @@
+"""document -- a request body as it is read: a copy, opened once and shared by all edits of it, and the values in it.
+
+The copy has no BOM, and a short stand-in for each long run of base64, so that a body of 50 MB with an image is read in a few ms.
+A body that is spelt as SDKs spell it (orjson writes the same bytes) has no repeated key at any depth, so its values are used as they are;
+in any other, the top level is indexed by `scan`, and each value is read by itself, when it is asked for.
+Cost: 2 µs for 1 KB, 18 µs for 32 KB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable
+
+import orjson
+
+from proxy.openai.scan import Member, members
+from proxy.openai.unread import MISSING, Unread
+
+DECODED_BYTES = 64 * 1024 * 1024  # of a compressed body: the hold limit of one that is not
+VALUE_BYTES = 16 * 1024 * 1024  # a longer value is not read: 30 ms of parsing, and more text than any model takes
+ODD_BYTES = 8 * 1024 * 1024  # what only the standard library reads: five times slower
+WHOLE_BYTES = 512 * 1024  # up to this a body is parsed and written again to see how it is spelt: 0.4 ms
+LONG_BYTES = 16 * 1024  # a run of base64 that is worth a stand-in
+MAX_RUNS = 1000
+_BOM = b"\xef\xbb\xbf"
+_NUMBER = frozenset(b"-0123456789"[i : i + 1] for i in range(11))
+_EXACT_DIGITS = 17  # orjson reads a longer integer as a float
+_MAX_DIGITS = 4300  # Python's own limit for reading an integer
+
+
+class Document:
+    """One body, read. Values that it gives are shared: nobody may change them. Every method may raise Unread."""
+
+    __slots__ = ("_cuts", "_index", "_members", "_runs", "_token", "_values", "raw", "spelt_plainly", "text")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.text = raw
+        self._cuts: list[tuple[int, int]] = []  # from this place in the text on, so many bytes further in the raw body
+        self._runs: list[tuple[int, int]] = []
+        self._token = ""
+        self._members: list[Member] | None = None
+        self._index: dict[str, Member | None] | None = None
+        self._values: dict[str, object] = {}
+        if len(raw) > LONG_BYTES * 2 or raw.startswith(_BOM):
+            self._shorten()
+        self.spelt_plainly = len(self.text) <= WHOLE_BYTES and self._read_whole()
+        if not self.spelt_plainly:
+            self._index_top_level()
+
+    def value(self, key: str) -> object:
+        """The value of a top-level key, MISSING where there is none. A run of base64 deep inside is a stand-in."""
+        if self.spelt_plainly:
+            return self._values.get(key, MISSING)
+        if key in self._values:
+            return self._values[key]
+        member = self.member(key)
+        if member is None:
+            return MISSING
+        if member.end - member.value > VALUE_BYTES:
+            raise Unread(f"the value of '{key}' is over {VALUE_BYTES >> 20} MiB")
+        value = read_json(self.text[member.value : member.end])
+        if isinstance(value, str):
+            value = self.restored(value)
+        self._values[key] = value
+        return value
+
+    def member(self, key: str) -> Member | None:
+        """Where a top-level member stands in `text`."""
+        index = self._index
+        if index is None:
+            index = self._indexed(self.members)
+        member = index.get(key, MISSING)
+        if member is MISSING:
+            return None
+        if member is None:
+            raise Unread(f"key '{key}' is there twice")
+        return member
+
+    @property
+    def members(self) -> list[Member]:
+        """All top-level members, in order."""
+        if self._members is None:
+            self._members = self._placed_members()
+        return self._members
+
+    def once(self, key: str) -> object:
+        """As `value`, but Unread where an object anywhere in it has a key twice: parsers differ in which one they take."""
+        value = self.value(key)
+        if not self.spelt_plainly and isinstance(value, (list, dict)):
+            member = self.member(key)
+            assert member is not None
+            if member.end - member.value > ODD_BYTES:
+                raise Unread(f"'{key}' is over {ODD_BYTES >> 20} MiB and not spelt as SDKs do")
+            _parsed(_read_unique, self.text[member.value : member.end])
+        return value
+
+    def at(self, place: int) -> int:
+        """The place in `raw` of a place in `text`."""
+        if not self._cuts:
+            return place
+        before = bisect_right(self._cuts, (place, len(self.raw)))
+        return place + (self._cuts[before - 1][1] if before else 0)
+
+    def restored(self, text: str) -> str:
+        """A string of a value as the app wrote it, where a stand-in took its place."""
+        if not self._runs or not text.startswith(self._token):
+            return text
+        start, end = self._runs[int(text[len(self._token) :])]
+        if end - start > VALUE_BYTES:
+            raise Unread(f"a text is over {VALUE_BYTES >> 20} MiB")
+        value = read_json(b'"%b"' % self.raw[start:end])
+        assert isinstance(value, str)
+        return value
+
+    def _read_whole(self) -> bool:
+        try:
+            values = orjson.loads(self.text)
+            if not isinstance(values, dict):
+                raise Unread("not a JSON object")
+            spelt = orjson.dumps(values)
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            return False
+        if spelt != self.text and spelt != self.text.strip(b" \t\n\r"):
+            return False
+        self._values = values
+        if self._runs:
+            for key, value in values.items():
+                if isinstance(value, str):
+                    values[key] = self.restored(value)
+        return True
+
+    def _index_top_level(self) -> None:
+        text = self.text
+        try:
+            if not text.isascii():
+                text.decode()
+            self._members = members(text)
+        except UnicodeDecodeError as error:
+            raise Unread("not UTF-8") from error
+        except RecursionError as error:
+            raise Unread("nested too deeply") from error
+        except ValueError as error:
+            raise Unread(f"not JSON: {error}") from error
+        self._indexed(self._members)
+
+    def _indexed(self, listed: list[Member]) -> dict[str, Member | None]:
+        index: dict[str, Member | None] = {}
+        for member in listed:
+            index[member.key] = None if member.key in index else member
+        self._index = index
+        return index
+
+    def _placed_members(self) -> list[Member]:
+        """Of a text that orjson writes the same: the length of a value is the length of what it writes."""
+        dumps = orjson.dumps
+        listed = []
+        at = self.text.index(b"{") + 1
+        for key, value in self._values.items():
+            head = at + len(dumps(key)) + 1
+            end = head + len(dumps(value))
+            listed.append(Member(key, at, head, end))
+            at = end + 1
+        return listed
+
+    def _shorten(self) -> None:
+        """Takes the BOM off, and puts a stand-in for each long run of base64: data URLs, and audio under `data`."""
+        raw = self.raw
+        pieces: list[bytes] = []
+        at = shift = 0
+        if raw.startswith(_BOM):
+            at = shift = len(_BOM)
+            self._cuts.append((0, shift))
+        size = 0
+        find, token = raw.find, b""
+        place = find(b'"data', at)
+        for _ in range(MAX_RUNS):
+            if place < 0:
+                break
+            start, end = _run(raw, place)
+            if end - start > LONG_BYTES:
+                token = token or os.urandom(12).hex().encode()
+                stand_in = b"%b%d" % (token, len(self._runs))
+                self._runs.append((start, end))
+                pieces += (raw[at:start], stand_in)
+                size += start - at + len(stand_in)
+                shift = end - size
+                self._cuts.append((size, shift))
+                at = end
+            place = find(b'"data', max(end, place + 1))
+        if at:
+            pieces.append(raw[at:])
+            self.text = b"".join(pieces)
+            self._token = token.decode()
+
+
+def _run(raw: bytes, place: int) -> tuple[int, int]:
+    """The inside of the string that may be base64, for a `"data` at `place`: `"data:…"` itself, or what follows `"data":`."""
+    if place and raw[place - 1] == 0x5C:
+        return place, place  # an escaped quote: inside of a text
+    after = raw[place + 5 : place + 9]
+    if after[:1] == b":":
+        start = place + 1
+    elif after[:3] == b'":"':
+        start = place + 8
+    elif after == b'": "':
+        start = place + 9
+    else:
+        return place, place
+    end = raw.find(b'"', start)
+    while end > 0 and raw[end - 1] == 0x5C:
+        back = end - 1
+        while raw[back - 1] == 0x5C:
+            back -= 1
+        if (end - back) % 2 == 0:
+            break
+        if end - start < LONG_BYTES:
+            return place, place  # a quote inside of it: a text, not base64
+        end = raw.find(b'"', end + 1)
+    return (start, end) if end > 0 else (place, place)
+
+
+def decoded(raw: bytes, encoding: bytes) -> bytes:
+    """A compressed body, read: gzip (any number of members) and deflate (with its wrapper, or bare, as some send it)."""
+    name = encoding.strip().lower()
+    if name in (b"", b"identity"):
+        return raw
+    if name not in (b"gzip", b"x-gzip", b"deflate"):
+        raise Unread(f"unknown encoding {name[:40].decode('latin-1')}")
+    wbits = zlib.MAX_WBITS | 16
+    if name == b"deflate":
+        wrapped = raw[:1] != b"" and raw[0] & 0x0F == 8 and int.from_bytes(raw[:2], "big") % 31 == 0
+        wbits = zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
+    parts: list[bytes] = []
+    room = DECODED_BYTES
+    rest = raw
+    try:
+        while rest:
+            one = zlib.decompressobj(wbits)
+            part = one.decompress(rest, room + 1)
+            room -= len(part)
+            if room < 0:
+                raise Unread(f"over {DECODED_BYTES >> 20} MiB when decompressed")
+            if not one.eof:
+                raise Unread(f"its {name.decode()} data is cut")
+            parts.append(part)
+            rest = one.unused_data
+            if name == b"deflate" and rest:
+                raise Unread("more after the end of its deflate data")
+    except zlib.error as error:
+        raise Unread(f"not {name.decode()} data") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_json(data: bytes) -> object:
+    """A JSON value; what orjson refuses (NaN, lone surrogates, numbers without limit) is read by the standard library. Raises Unread."""
+    try:
+        if data[:1] not in _NUMBER or len(data) < _EXACT_DIGITS:
+            return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if len(data) > ODD_BYTES:
+            raise Unread(f"over {ODD_BYTES >> 20} MiB and not JSON that is read quickly") from None
+    return _parsed(_read_odd, data)
+
+
+def _parsed(read: Callable[[str], object], data: bytes) -> object:
+    try:
+        return read(data.decode())
+    except UnicodeDecodeError as error:
+        raise Unread("not UTF-8") from error
+    except RecursionError as error:
+        raise Unread("nested too deeply") from error
+    except ValueError as error:
+        raise Unread(f"not JSON: {error}") from error
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Unread(f"key '{twice[:60]}' is there twice")
+    return found
+
+
+_read_odd = json.JSONDecoder(parse_int=_integer).decode
+_read_unique = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_unique).decode
