@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from bench import measure, provision
 from bench.peers import PEERS, versions
 from bench.report import Round, foreign, medians, table, verdict_table, verdicts
-from bench.run import Plan, run
+from bench.run import Plan, gaps, run
 from bench.scenarios import SCENARIOS
 
 HERE = Path(__file__).parent
@@ -42,7 +43,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"visits of each subject by each scenario (default {FULL_ROUNDS})")
     parser.add_argument("--seconds", type=float, help=f"length of a visit (default {FULL_SECONDS})")
     parser.add_argument("--chassis", type=Path, default=OURS, help="the command to measure (default: the one beside this Python)")
-    parser.add_argument("--check", action="store_true", help="exit 1 when a target is missed or a call failed")
+    parser.add_argument("--check", action="store_true", help="exit 1 also when a target is missed")
     parser.add_argument("--no-file", action="store_true", help="print only, write nothing")
     return parser.parse_args(argv)
 
@@ -102,6 +103,7 @@ def _write(options: argparse.Namespace, plan: Plan, rounds: list[Round], today: 
 
 def main(argv: list[str]) -> int:
     options = _options(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))        # the subjects are ended on the way out
     scenarios = tuple(SCENARIOS[name] for name in _names(options.scenarios, dict(SCENARIOS), "scenario"))
     subjects = _available(_names(options.subjects, dict(PEERS), "subject"))
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else FULL_ROUNDS)
@@ -130,7 +132,11 @@ def main(argv: list[str]) -> int:
     failed = sum(row.get("errors", 0) for rows in found.values() for row in rows.values())
     if failed:
         print(f"bench: {failed:.0f} calls failed: see the errors column", file=sys.stderr)
-    return 1 if options.check and (failed or any(not verdict["met"] for verdict in judged)) else 0
+    lacking = gaps(plan, (f"{scenario} {subject}" for scenario, rows in found.items() for subject in rows))
+    if lacking:
+        print(f"bench: not measured: {', '.join(lacking)}", file=sys.stderr)
+    missed = options.check and any(not verdict["met"] for verdict in judged)
+    return 1 if failed or lacking or missed else 0
 
 
 if __name__ == "__main__":

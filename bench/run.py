@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +167,14 @@ class Bench:
                     self._out.add(key)
             self._say(f"bench: round {number + 1} of {self._plan.rounds}: {scenario.name}")
         return found
+
+
+def gaps(plan: Plan, found: Iterable[str]) -> list[str]:
+    """What `plan` asked for and `found` ("scenario subject") lacks."""
+    have = set(found)
+    wanted = [(each, name) for each in plan.scenarios for name in each.subjects if name in plan.subjects]
+    names = [f"{each.name} {name}" for each, name in wanted if not (each.tls and name == "direct")]
+    return [name for name in names if name not in have]
 
 
 def run(plan: Plan, folder: Path) -> list[Round]:
