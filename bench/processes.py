@@ -81,6 +81,11 @@ def cores_busy_s(cores: Sequence[int]) -> float:
     return total * TICK_S
 
 
+def _plain_environment() -> dict[str, str]:
+    """Ours without what would change a subject: its own settings, tracing, HTTP proxies."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CHASSIS_", "OTEL_")) and "_proxy" not in name.lower()}
+
+
 class Running:
     """A process pinned to `core`, its output in `log`. Close it: nothing else ends it."""
 
@@ -93,7 +98,9 @@ class Running:
                 os.nice(nice)
 
         with log.open("ab") as out:
-            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=prepare)
+            self.process = subprocess.Popen(
+                self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_plain_environment(), preexec_fn=prepare
+            )
         self.pid = self.process.pid
 
     def wait_for(self, port: int) -> None:
