@@ -83,7 +83,8 @@ def cores_busy_s(cores: Sequence[int]) -> float:
 
 def _plain_environment() -> dict[str, str]:
     """Ours without what would change a subject: its own settings, tracing, HTTP proxies."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("CHASSIS_", "OTEL_")) and "_proxy" not in name.lower()}
+    kept = (name for name in os.environ if not name.startswith(("CHASSIS_", "OTEL_")) and "_proxy" not in name.lower())
+    return {name: os.environ[name] for name in kept}
 
 
 class Running:
