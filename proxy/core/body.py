@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from proxy.core.faults import Abandoned, Failure, Fault
-from proxy.core.stage import Flow, Stage
+from proxy.core.stage import Feed, Flow, Stage, feeds_of, last_words, stage_of
 
 Headers = list[tuple[bytes, bytes]]
 Chunk = bytes | memoryview
@@ -33,6 +33,7 @@ class Body:
         "_ready",
         "_sink",
         "_size",
+        "_told",
         "_waiter",
         "chunks",
         "closed",
@@ -52,7 +53,8 @@ class Body:
         self._sink: Callable[[bytes], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._ready: Callable[[], bool] | None = None
-        self._feeds: tuple[Callable[[bytes], bytes], ...] = ()
+        self._feeds: tuple[Feed, ...] = ()
+        self._told = 0  # stages, innermost first, that have heard their end or the break
         self._after: tuple[Callable[[Failure | None], None], ...] = ()
         self.stages: tuple[Stage, ...] = ()
         self.chunks: deque[Chunk] = deque()
@@ -95,29 +97,37 @@ class Body:
         self.stages += (stage,)
         if type(stage).feed is not Stage.feed:
             self._feeds += (stage.feed,)
-            if self.chunks and not self._refeed(stage):
-                return
+            if self.chunks:
+                self._refeed(stage)
         if self.error is not None:
-            _last_words(stage.fail, self.error)
+            self._break(self.error)
         elif self.ended:
             self.ended = False
-            self._end_from(len(self.stages) - 1)
+            self._end_stages()
+        elif self._full and self._size <= HIGH:
+            self.release()
 
-    def _refeed(self, stage: Stage) -> bool:
-        """Sends what is buffered through a new stage. False when that broke the body or dropped the stage: it has heard its end."""
-        error = self.error
+    def _refeed(self, stage: Stage) -> None:
+        """Sends what is buffered through a new stage, which may break the body or be dropped."""
         data = b"".join(self.chunks)
         self.chunks.clear()
         self._size = 0
-        out = self._through(data, (stage.feed,))
-        if out:
-            self.chunks.appendleft(out)
-            self._size += len(out)
-        return self.error is error and stage in self.stages
+        self._emit(self._through(data, (stage.feed,)))
 
     def after(self, done: Callable[[Failure | None], None]) -> None:
         """Calls `done` once, at close: None when the consumer has it all, else why not. For what ends with the client."""
-        self._after += (done,)
+        if self.closed:
+            self._tell(done)
+        else:
+            self._after += (done,)
+
+    def _tell(self, done: Callable[[Failure | None], None]) -> None:
+        whole = self.ended and not self.chunks
+        try:
+            done(None if whole else self.error or Abandoned())
+        except Exception as bug:
+            if self.on_bug is not None:
+                self.on_bug(done, bug)
 
     async def until(self, ready: Callable[[], bool] | None, limit: int) -> None:
         """Waits, taking nothing, for `ready()`, the end, or `limit` bytes. A known break wins over `ready` and raises its Failure.
@@ -157,11 +167,13 @@ class Body:
     # What the producer does
 
     def feed(self, data: bytes) -> None:
-        """Takes the next bytes."""
+        """Takes the next bytes. After a break they are nobody's."""
+        if self.error is not None or not data:
+            return
         if self._feeds:
             data = self._through(data, self._feeds)
-            if not data:
-                if self._waiter is not None and self._ready is not None and self._ready():
+            if not data or self.error is not None:
+                if self._waiter is not None and self._is_ready():
                     self._wake()
                 return
         if self._sink is not None:
@@ -169,7 +181,7 @@ class Body:
             return
         self.chunks.append(data)
         self._size += len(data)
-        if self._waiter is not None and (self._size >= self._limit or (self._ready is not None and self._ready())):
+        if self._waiter is not None and (self._size >= self._limit or self._is_ready()):
             self._wake()
         if self._size > self._high and not self._full:
             self.hold()
@@ -180,17 +192,20 @@ class Body:
             return
         if trailers:
             self.trailers = trailers
-        if self.stages:
-            self._end_from(0)
-        else:
-            self._ended()
+        self._end_stages()
 
     def fail(self, failure: Failure) -> None:
         """The body broke. Nothing happens after its end or an earlier break."""
         if not self.ended and self.error is None:
-            self._break(failure, -1)
+            self._break(failure)
 
-    def _through(self, data: bytes, feeds: tuple[Callable[[bytes], bytes], ...]) -> bytes:
+    def _is_ready(self) -> bool:
+        try:
+            return self._ready is not None and self._ready()
+        except Exception:
+            return True  # `until` asks again: there it is raised to who waits, and not to the producer
+
+    def _through(self, data: bytes, feeds: tuple[Feed, ...]) -> bytes:
         feed = feeds[0]
         try:
             for feed in feeds:
@@ -198,78 +213,83 @@ class Body:
                 if not data:
                     return b""
             return data
-        except Failure as failure:
-            at = self.stages.index(_stage_of(feed))
-            self._break(failure, at, at if self.ended else 0)
-            return b""
-        except Exception as bug:
-            return self._drop(_stage_of(feed), data, bug)
+        except Exception as exc:
+            return self._broke(stage_of(feed), data, exc)
 
-    def _drop(self, stage: Stage, data: bytes, bug: Exception, at_end: bool = False) -> bytes:
-        """Fail open: the broken stage goes; what it held and what it was given flow on. A critical one breaks the body."""
+    def _broke(self, stage: Stage, data: bytes, exc: Exception) -> bytes:
+        """A Failure breaks the body, and so does any bug of a critical stage. Else fail open: the stage goes, and what it held
+        and what it was given flow on, through the stages outside of it."""
+        if stage not in self.stages:  # it closed the body itself
+            return b""
         at = self.stages.index(stage)
-        if self.on_bug is not None:
-            self.on_bug(stage, bug)
-        if stage.critical:
-            self._break(Failure(Fault.INVALID, type(stage).__name__, f"a guard broke: {bug!r}"), at, at + 1 if at_end else 0)
-            return b""
-        held = _last_words(stage.rest)
+        name = type(stage).__name__
+        if not isinstance(exc, Failure):
+            if self.on_bug is not None:
+                self.on_bug(stage, exc)
+            if not stage.critical:
+                return self._drop(stage, at, data, Failure(Fault.INVALID, name, f"dropped: {exc!r}"))
+            exc = Failure(Fault.INVALID, name, f"a guard broke: {exc!r}")
+        self._break(exc, at)
+        return b""
+
+    def _drop(self, stage: Stage, at: int, data: bytes, why: Failure) -> bytes:
+        data = last_words(stage.rest) + data
         self.stages = self.stages[:at] + self.stages[at + 1 :]
-        self._feeds = _feeds(self.stages)
-        if not at_end:
-            _last_words(stage.fail, Failure(Fault.INVALID, type(stage).__name__, f"dropped: {bug!r}"))
-        data = held + data
-        rest = _feeds(self.stages[at:])
-        return self._through(data, rest) if data and rest and not at_end else data
+        self._feeds = feeds_of(self.stages)
+        if at < self._told:
+            self._told -= 1
+        else:
+            last_words(stage.fail, why)
+        outside = feeds_of(self.stages[at:])
+        return self._through(data, outside) if data and outside else data
 
-    def _end_from(self, at: int) -> None:
-        tail = b""
-        while at < len(self.stages):
-            stage = self.stages[at]
+    def _end_stages(self) -> None:
+        while self._told < len(self.stages):
+            stage = self.stages[self._told]
+            self._told += 1
             try:
-                tail = (stage.feed(tail) if tail else b"") + stage.end()
-            except Failure as failure:
-                self._break(failure, at, at + 1)
+                tail = stage.end()
+            except Exception as exc:
+                tail = self._broke(stage, b"", exc)
+            else:
+                outside = feeds_of(self.stages[self._told :])
+                if tail and outside:
+                    tail = self._through(tail, outside)
+            if self.error is not None:
                 return
-            except Exception as bug:
-                tail = self._drop(stage, tail, bug, at_end=True)
-                if self.error is not None:
-                    return
-                continue
-            at += 1
-        self._ended(tail)
-
-    def _ended(self, tail: bytes = b"") -> None:
-        self.ended = True
-        if tail:
             self._emit(tail)
+        if self.error is None:
+            self._ended()
+
+    def _ended(self) -> None:
+        self.ended = True
         if self._full:
             self.release()
         self._flow = None
         self._wake()
 
-    def _break(self, failure: Failure, at: int, told: int = 0) -> None:
-        """Each stage hears of it once, inside first, but for the first `told`, which had their end already.
-
-        Last words of stages outside of `at`, where it broke, still flow.
-        """
-        self.error = failure
+    def _break(self, failure: Failure, at: int = -1) -> None:
+        """Each stage that has not heard its end hears of it, inside first. Last words of stages outside of `at`, where it broke, flow."""
+        if self.error is None:
+            self.error = failure
         tail = b""
-        for i, stage in enumerate(self.stages):
-            if i < told:
-                continue
-            if tail and i > at:
-                tail = _last_words(stage.feed, tail)
-            out = _last_words(stage.fail, failure)
-            if i > at:
+        while self._told < len(self.stages):
+            place, stage = self._told, self.stages[self._told]
+            self._told += 1
+            if tail:
+                tail = last_words(stage.feed, tail)
+            out = last_words(stage.fail, failure)
+            if place > at:
                 tail += out
-        if tail:
+        if not self.closed:
             self._emit(tail)
         self.ended = False
         self._stop()
         self._wake()
 
     def _emit(self, data: bytes) -> None:
+        if not data:
+            return
         if self._sink is not None:
             self._sink(data)
         else:
@@ -278,6 +298,7 @@ class Body:
 
     def _stop(self) -> None:
         flow, self._flow = self._flow, None
+        self._full = False
         if flow is not None:
             flow.let_go(self)
 
@@ -344,8 +365,7 @@ class Body:
 
     async def pipe(self, sink: Callable[[bytes], None]) -> None:
         """Gives `sink` what is buffered, then the producer calls it. Returns at the end; raises the Failure after its last byte."""
-        data = self.take()
-        if data:
+        while data := self.take():  # what a released producer feeds at once comes after it
             sink(data)
         self._sink = sink
         while not self.ended:
@@ -365,34 +385,14 @@ class Body:
         if self.closed:
             return
         self.closed = True
-        whole = self.ended and not self.chunks
         if not self.ended and self.error is None:
-            self._break(Abandoned(), -1)
+            self._break(Abandoned())
         self._stop()
+        if self.error is not None:
+            self.error = self.error.bare()
         self.stages = self._feeds = ()  # no cycles: a finished call is freed at once
+        self._told = 0
         self._sink = self._ready = None
         after, self._after = self._after, ()
-        if after:
-            why = None if whole else self.error or Abandoned()
-            for done in after:
-                try:
-                    done(why)
-                except Exception as bug:
-                    if self.on_bug is not None:
-                        self.on_bug(done, bug)
-
-
-def _feeds(stages: tuple[Stage, ...]) -> tuple[Callable[[bytes], bytes], ...]:
-    return tuple(stage.feed for stage in stages if type(stage).feed is not Stage.feed)
-
-
-def _stage_of(feed: Callable[[bytes], bytes]) -> Stage:
-    stage: Stage = feed.__self__  # type: ignore[attr-defined]
-    return stage
-
-
-def _last_words(say: Callable[..., bytes], *args: object) -> bytes:
-    try:
-        return say(*args) or b""
-    except Exception:
-        return b""
+        for done in after:
+            self._tell(done)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from proxy.core.reply import Reply
@@ -57,6 +57,12 @@ class Failure(Exception):
         self.fault = fault
         self.where = where
         self.detail = detail
+
+    def bare(self) -> Self:
+        """A copy without the frames that it passed. They hold what broke: who keeps a Failure keeps it bare, or leaves a cycle."""
+        new = type(self).__new__(type(self), *self.args)
+        new.__dict__.update(self.__dict__)
+        return new
 
 
 class Abandoned(Failure):

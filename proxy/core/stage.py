@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class Flow(Protocol):
         """Stop reading for now."""
 
     def body_drained(self) -> None:
-        """Read on."""
+        """Read on. Better not at once: who asks is in the midst of taking."""
 
     def let_go(self, body: Body) -> None:
         """The body is not wanted any more, or it broke: stop the source at once. Called at most once."""
@@ -45,5 +46,28 @@ class Stage:
         return b""
 
     def rest(self) -> bytes:
-        """What it holds, asked when a bug drops it."""
+        """What it holds, asked when a bug drops it. The bytes given to the `feed` that broke follow by themselves: keep
+        bytes as the last thing that `feed` does, or they are sent twice."""
+        return b""
+
+
+Feed = Callable[[bytes], bytes]
+
+
+def feeds_of(stages: tuple[Stage, ...]) -> tuple[Feed, ...]:
+    """The `feed` of each stage that has one."""
+    return tuple(stage.feed for stage in stages if type(stage).feed is not Stage.feed)
+
+
+def stage_of(feed: Feed) -> Stage:
+    """Whose `feed` it is."""
+    stage: Stage = feed.__self__  # type: ignore[attr-defined]
+    return stage
+
+
+def last_words(say: Callable[..., bytes], *args: object) -> bytes:
+    """What a stage says when asked, b"" when it cannot."""
+    try:
+        return say(*args) or b""
+    except Exception:
         return b""
