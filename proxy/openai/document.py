@@ -34,7 +34,7 @@ _MAX_DIGITS = 4300  # Python's own limit for reading an integer
 class Document:
     """One body, read. Values that it gives are shared: nobody may change them. Every method may raise Unread."""
 
-    __slots__ = ("_cuts", "_index", "_members", "_runs", "_token", "_values", "raw", "spelt_plainly", "text")
+    __slots__ = ("_cuts", "_index", "_members", "_runs", "_token", "_unique", "_values", "raw", "spelt_plainly", "text")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -45,6 +45,7 @@ class Document:
         self._members: list[Member] | None = None
         self._index: dict[str, Member | None] | None = None
         self._values: dict[str, object] = {}
+        self._unique: set[str] = set()
         if len(raw) > LONG_BYTES * 2 or raw.startswith(_BOM):
             self._shorten()
         self.spelt_plainly = len(self.text) <= WHOLE_BYTES and self._read_whole()
@@ -87,15 +88,21 @@ class Document:
             self._members = self._placed_members()
         return self._members
 
+    @property
+    def brace(self) -> int:
+        """Where the closing brace of the whole stands."""
+        return self.text.rindex(b"}")
+
     def once(self, key: str) -> object:
         """As `value`, but Unread where an object anywhere in it has a key twice: parsers differ in which one they take."""
         value = self.value(key)
-        if not self.spelt_plainly and isinstance(value, (list, dict)):
+        if not self.spelt_plainly and isinstance(value, (list, dict)) and key not in self._unique:
             member = self.member(key)
             assert member is not None
             if member.end - member.value > ODD_BYTES:
                 raise Unread(f"'{key}' is over {ODD_BYTES >> 20} MiB and not spelt as SDKs do")
             _parsed(_read_unique, self.text[member.value : member.end])
+            self._unique.add(key)
         return value
 
     def at(self, place: int) -> int:

@@ -5,14 +5,14 @@ Pure functions. Cost: about a microsecond; whoever asks for each request keeps a
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.openai.payload import Payload
 
 
-class Endpoint(str, Enum):
+class Endpoint(StrEnum):
     """The APIs that policies know apart."""
 
     CHAT = "chat"

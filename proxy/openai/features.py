@@ -115,9 +115,9 @@ def _format(kind: str) -> Callable[[Endpoint, Get], bool]:
 
 def _logprobs(endpoint: Endpoint, get: Get) -> bool:
     include = get("include")
+    wanted = get("logprobs")
     return (
-        get("logprobs") not in (False, None)
-        and isinstance(get("logprobs"), (bool, int))
+        (isinstance(wanted, int) and wanted is not False)
         or isinstance(get("top_logprobs"), int)
         or (isinstance(include, list) and "message.output_text.logprobs" in include)
     )

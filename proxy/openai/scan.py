@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from json.decoder import scanstring
 from typing import NamedTuple
 
 import msgspec
@@ -63,7 +62,7 @@ def _members_by_slices(text: bytes) -> list[Member] | None:
             continue
         parts = [b"{"]
         for key, raw in slices.items():
-            parts += (b'"', key.encode(), b'"', colon, raw, comma)  # type: ignore[arg-type]
+            parts += (b'"', key.encode(), b'"', colon, raw, comma)
         if slices:
             parts.pop()
         parts.append(b"}")
@@ -101,7 +100,7 @@ def members_at(latin: str, at: int) -> Iterator[Member]:
     while True:
         if latin[at : at + 1] != '"':
             raise ValueError(f"a key should stand at byte {at}")
-        key, after = scanstring(latin, at + 1, True)
+        key, after = _skip(latin, at)
         if not latin[at:after].isascii():
             key = json.loads(latin[at:after].encode("latin-1").decode())
         colon = _after_gap(latin, after)

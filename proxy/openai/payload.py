@@ -1,0 +1,210 @@
+"""payload -- a request body that policies read and edit: values and texts from a copy, edits as splices on the bytes that came.
+
+Nothing is parsed until something is asked; an edit gives a new Payload over the same parsed copy. An unedited one sends what came.
+Cost: 0.4 µs to make; the first question 2 µs for 1 KB and 20 µs for 32 KB; an edit and its bytes 3 µs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from proxy.openai import features, message
+from proxy.openai.document import Document, decoded
+from proxy.openai.endpoints import Endpoint
+from proxy.openai.features import HAS
+from proxy.openai.instructions import BLANK_LINE, Place, place_of
+from proxy.openai.message import PROMPT_KEYS, ROLES
+from proxy.openai.splice import Splice, member_splices, spliced, written
+from proxy.openai.unread import MISSING, Unread
+
+__all__ = ["HAS", "MISSING", "ROLES", "Edit", "Payload", "Unread"]
+
+Edit = tuple[str, object, object]  # path, old value, new value; MISSING where there was, or will be, none
+_UNCHANGED: Mapping[str, tuple[object, bytes | None]] = MappingProxyType({})
+
+
+class Payload:
+    """One request body. Nobody changes a Payload, or a value that it gives; `set`, `remove` and `instruct` give a new one.
+
+    `encoding`: the Content-Encoding; gzip and deflate are read as a copy of at most 64 MiB. Any method may raise Unread.
+    """
+
+    __slots__ = ("_appends", "_changes", "_document", "_edited", "_place", "_prepends", "encoding", "endpoint", "raw")
+
+    def __init__(self, raw: bytes, endpoint: Endpoint, encoding: bytes | None = None) -> None:
+        self.raw = raw
+        self.endpoint = endpoint
+        self.encoding = encoding
+        self._document: Document | Unread | None = None
+        self._changes = _UNCHANGED  # by top-level key: the new value and its bytes, MISSING and None where it is taken out
+        self._prepends: tuple[str, ...] = ()
+        self._appends: tuple[str, ...] = ()
+        self._place: Place | None = None
+        self._edited: Payload | None = None
+
+    # Reading
+
+    def value(self, key: str) -> object:
+        """A top-level value as JSON readers give it, MISSING where there is none. Shared: nobody may change it.
+
+        Unread: the body is no JSON object, or has this key twice. In a list or object, a run of base64 over 16 KiB is a short stand-in.
+        """
+        if key in self._changes:
+            return self._changes[key][0]
+        if (self._prepends or self._appends) and key in PROMPT_KEYS[self.endpoint]:
+            return self._now().value(key)
+        return self._read().value(key)
+
+    @property
+    def model(self) -> str | None:
+        """`model`, where it is a text."""
+        value = self.value("model")
+        return value if isinstance(value, str) else None
+
+    @property
+    def stream(self) -> bool:
+        """Whether `stream` is true."""
+        return self.value("stream") is True
+
+    def texts(self, roles: frozenset[str]) -> tuple[str, ...]:
+        """What the given ROLES say, in the order of turns, one text for each part. `developer` and `instructions` are `system`."""
+        restored = self._now()._read().restored
+        return tuple(restored(text) for role, text in message.said(self.endpoint, self._prompt) if role in roles)
+
+    def last_user(self) -> str | None:
+        """The text of the last user message, its parts on lines of their own; of completions and embeddings, all prompts."""
+        text = message.last_user(self.endpoint, self._prompt)
+        return text if text is None else self._now()._read().restored(text)
+
+    def prompt_texts(self) -> tuple[str, ...]:
+        """What `prompt_tokens` counts: all message texts and instructions, without tools, images or overhead."""
+        return self.texts(ROLES)
+
+    def prompt_ids(self) -> int:
+        """How many tokens the prompt gives as ids."""
+        return message.token_ids(self.endpoint, self._prompt)
+
+    def has(self, what: str) -> bool:
+        """Whether the request carries `what`, one of HAS. Raises KeyError for another word."""
+        if what not in HAS:
+            raise KeyError(what)
+        return features.has(what, self.endpoint, self._prompt)
+
+    def refers_to_state(self) -> bool:
+        """Whether the body ties the request to its upstream: see `endpoints.is_stateful`."""
+        return features.refers_to_state(self.endpoint, self._prompt)
+
+    # Editing
+
+    def set(self, key: str, value: object) -> Payload:
+        """With a top-level value in the place of the present one, or as a new last member. Of two for one key the last one holds."""
+        self._may_change(key)
+        return self._with({**self._changes, key: (value, written(value))})
+
+    def remove(self, key: str) -> Payload:
+        """Without a top-level member; the same Payload where there is none."""
+        self._may_change(key)
+        if self._read().member(key) is not None:
+            return self._with({**self._changes, key: (MISSING, None)})
+        if key in self._changes:
+            return self._with({other: change for other, change in self._changes.items() if other != key})
+        return self
+
+    def instruct(self, prepend: str | None, append: str | None) -> Payload:
+        """With text before and after the app's instructions, a blank line between. Several add up, in the order of the calls."""
+        if not prepend and not append:
+            return self
+        if any(key in self._changes for key in PROMPT_KEYS.get(self.endpoint, ())):
+            raise Unread("the prompt was replaced by another edit")
+        new = self._with(self._changes)
+        new._place = self._place or place_of(self._read(), self.endpoint)
+        new._prepends = (*self._prepends, prepend) if prepend else self._prepends
+        new._appends = (*self._appends, append) if append else self._appends
+        return new
+
+    # What is sent
+
+    @property
+    def edited(self) -> bool:
+        """Whether other bytes are sent than those that came."""
+        return bool(self._changes or self._prepends or self._appends)
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """What will be changed, for people. Text put before or after instructions is given by itself, with None as the old value."""
+        if not self.edited:
+            return ()
+        listed: list[Edit] = [(key, self._read().value(key), value) for key, (value, _) in self._changes.items()]
+        if self._prepends or self._appends:
+            path = self._place.path if self._place is not None else "instructions"
+            listed += [(f"{path} (before)", None, text) for text in self._prepends]
+            listed += [(f"{path} (after)", None, text) for text in self._appends]
+        return tuple(listed)
+
+    @property
+    def decoded(self) -> bool:
+        """Whether what is sent is no longer encoded as what came was: whoever sends it drops Content-Encoding."""
+        return self.edited and self._read().raw is not self.raw
+
+    def pieces(self) -> list[bytes | memoryview]:
+        """The bytes to send: what came, as it came, where nothing is edited; else slices of it (decoded) between what is new."""
+        if not self.edited:
+            return [self.raw]
+        return spliced(self._read().raw, self._splices())
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes `pieces` gives."""
+        if not self.edited:
+            return len(self.raw)
+        return len(self._read().raw) + sum(len(new) - (end - start) for start, end, new in self._splices())
+
+    def _splices(self) -> Sequence[Splice]:
+        document = self._read()
+        changes = {key: new for key, (_, new) in self._changes.items()}
+        splices: list[Splice] = []
+        if self._prepends or self._appends:
+            if self._place is not None:
+                splices += self._place.splices(self._prepends, self._appends)
+            else:
+                changes["instructions"] = written(BLANK_LINE.join((*self._prepends, *self._appends)))
+        if changes:
+            splices += member_splices(document.members, document.brace, changes)
+        return [Splice(document.at(start), document.at(end), new) for start, end, new in splices]
+
+    def _may_change(self, key: str) -> None:
+        if (self._prepends or self._appends) and key in PROMPT_KEYS[self.endpoint]:
+            raise Unread(f"'{key}' was edited before")
+        self._read().member(key)
+
+    def _with(self, changes: Mapping[str, tuple[object, bytes | None]]) -> Payload:
+        new = Payload(self.raw, self.endpoint, self.encoding)
+        new._document = self._document
+        new._changes = changes
+        new._prepends, new._appends, new._place = self._prepends, self._appends, self._place
+        return new
+
+    def _read(self) -> Document:
+        document = self._document
+        if document is None:
+            try:
+                raw = decoded(self.raw, self.encoding) if self.encoding else self.raw
+                document = Document(raw)
+            except Unread as unread:
+                document = unread
+            self._document = document
+        if isinstance(document, Unread):
+            raise document
+        return document
+
+    def _now(self) -> Payload:
+        """This, or, where the prompt is edited, a Payload of the edited bytes: what is asked of texts then is what is sent."""
+        if not self.edited:
+            return self
+        if self._edited is None:
+            self._edited = Payload(b"".join(self.pieces()), self.endpoint)
+        return self._edited
+
+    def _prompt(self, key: str) -> object:
+        return self._now()._read().once(key)
