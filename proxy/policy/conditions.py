@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.openai.endpoints import Endpoint
 from proxy.policy.facts import Facts
 from proxy.policy.globs import matcher
 from proxy.policy.keywords import Text, Words
@@ -77,15 +78,16 @@ class EndpointIs(Leaf):
     __slots__ = ("_wanted", "endpoints")
     name, cost, needs = "endpoint", 0, HEAD
 
-    def __init__(self, endpoints: tuple[str, ...]) -> None:
-        self._wanted = self.endpoints = frozenset(str(each) for each in endpoints)
-        self.expected = _one_of(tuple(str(each) for each in endpoints))
+    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
+        names = tuple(each.value for each in endpoints)
+        self._wanted = self.endpoints = frozenset(names)
+        self.expected = _one_of(names)
 
     def test(self, facts: Facts) -> bool | None:
         return facts.endpoint in self._wanted
 
     def seen(self, facts: Facts) -> str:
-        return facts.endpoint
+        return str.__str__(facts.endpoint)
 
 
 class PathIs(Leaf):
@@ -247,15 +249,15 @@ class HasKeywords(Leaf):
         any_of: tuple[str, ...] | None,
         all_of: tuple[str, ...] | None,
         none_of: tuple[str, ...] | None,
-        roles: tuple[str, ...],
+        roles: frozenset[str],
     ) -> None:
-        """`roles`: whose messages; empty for the last user message."""
+        """`roles`: whose messages; none for the last user message."""
         self._any = Words(any_of) if any_of is not None else None
         self._all = Words(all_of) if all_of is not None else None
         self._none = Words(none_of) if none_of is not None else None
         self._roles = roles
         lists = (("any of", any_of), ("all of", all_of), ("none of", none_of))
-        where = f" in {', '.join(roles)} messages" if roles else " in the last user message"
+        where = f" in {', '.join(sorted(roles))} messages" if roles else " in the last user message"
         self.expected = ", ".join(f"{what} {_short_list(words)}" for what, words in lists if words) + where
 
     def test(self, facts: Facts) -> bool | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from proxy.openai.payload import MISSING, Unread
+from proxy.openai.unread import MISSING, Unread
 from proxy.policy.keywords import Text
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Facts:
         self._stream: bool | None = _UNASKED
         self._messages: int | None = _UNASKED
         self._path: str = _UNASKED
-        self._texts: dict[tuple[str, ...], Text | None] = {}
+        self._texts: dict[frozenset[str], Text | None] = {}
         self._features: dict[str, bool | None] = {}
         self._headers: dict[bytes, tuple[str, ...]] = {}
         self._least = 0  # the prompt has at least this many tokens
@@ -136,10 +136,10 @@ class Facts:
             self._features[feature] = None if found is _UNASKED else bool(found)
         return self._features[feature]
 
-    def text(self, roles: tuple[str, ...]) -> Text | None:
-        """The texts of messages of `roles`, folded; without roles the last user message."""
+    def text(self, roles: frozenset[str]) -> Text | None:
+        """The texts of messages of `roles`, folded; of no roles the last user message."""
         if roles not in self._texts:
-            texts = self._read(lambda payload: payload.texts(roles) if roles else payload.last_user())
+            texts = self._read((lambda payload: payload.texts(roles)) if roles else _last_user)
             self._texts[roles] = None if texts is _UNASKED else Text(texts)
         return self._texts[roles]
 
@@ -202,6 +202,11 @@ class Facts:
     def _note(self, why: str) -> None:
         if why not in self.unknown:
             self.unknown.append(why)
+
+
+def _last_user(payload: Payload) -> tuple[str, ...]:
+    text = payload.last_user()
+    return () if text is None else (text,)
 
 
 def _message_count(payload: Payload) -> int:

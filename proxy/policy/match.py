@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from proxy.openai.endpoints import Endpoint
+from proxy.openai.message import ROLES
 from proxy.policy.conditions import (
     HEAD,
     Condition,
@@ -28,7 +29,7 @@ from proxy.policy.conditions import (
 from proxy.policy.facts import Facts
 from proxy.policy.match_spec import MatchSpec
 
-_ALL_ENDPOINTS = frozenset(str(each) for each in Endpoint)
+_ALL_ENDPOINTS = frozenset(each.value for each in Endpoint)
 
 
 class _Group:
@@ -170,7 +171,7 @@ class Compiler:
 def _endpoints_of_not(inner: MatchSpec) -> frozenset[str] | None:
     """The other endpoints, where nothing but the endpoint is denied."""
     only = inner.model_dump(exclude_none=True, by_alias=True)
-    return _ALL_ENDPOINTS - {str(each) for each in inner.endpoint or ()} if list(only) == ["endpoint"] else None
+    return _ALL_ENDPOINTS - {each.value for each in inner.endpoint or ()} if list(only) == ["endpoint"] else None
 
 
 _Builder = Callable[[Compiler, Any], Iterator[Condition]]
@@ -194,8 +195,9 @@ def _signals(compiler: Compiler, value: Any) -> Iterator[Condition]:
 
 
 def _keywords(compiler: Compiler, value: Any) -> Iterator[Condition]:
-    roles = tuple(sorted(set(value.in_ or ())))
-    key = ("keywords", value.any_of, value.all_of, value.none_of, roles)
+    named = value.in_ or ()
+    roles = ROLES if "all" in named else frozenset(named)
+    key = ("keywords", value.any_of, value.all_of, value.none_of, tuple(sorted(roles)))
     yield compiler.shared(key, lambda: HasKeywords(value.any_of, value.all_of, value.none_of, roles))
 
 

@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from proxy.openai.endpoints import Endpoint
-from proxy.openai.payload import HAS
+from proxy.openai.features import HAS
 from proxy.policy.keywords import spelled
-from proxy.policy.problems import did_you_mean, listed
+from proxy.policy.problems import did_you_mean, listed, shortened
 from proxy.policy.spec import OneOrMany, Spec, Wrong
 from proxy.policy.upstreams import HeaderName, Name
 
@@ -22,7 +22,7 @@ Role = Literal["system", "user", "assistant", "tool", "all"]
 
 def _feature(value: str) -> str:
     if value not in HAS:
-        raise Wrong(f"must be one of {listed(sorted(HAS))}", did_you_mean(value, HAS))
+        raise Wrong(f"unknown feature '{shortened(value)}'", did_you_mean(value, HAS) or f"known: {listed(sorted(HAS))}", got=False)
     return value
 
 

@@ -12,11 +12,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)").fullmatch
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)").fullmatch
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB|KB|MB|GB)").fullmatch
+_SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB|KB|MB|GB)").fullmatch
 _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
-_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%").fullmatch
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%").fullmatch
 
 SECRET = {"secret": True}  # json_schema_extra of a field whose value no message may show
 

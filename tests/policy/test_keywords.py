@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.policy.keywords import Text, Word, Words, fold, spelled
+
+FILLERS = [f"zqx{i}" for i in range(1_000)]
+
+CASES = [
+    ("contract", "A Contract.", True),
+    ("contract", "contracts", False),
+    ("contract", "precontract", False),
+    ("contract", "sub_contract", False),
+    ("contract", "contract2", False),
+    ("contract", "(contract)", True),
+    ("contract", "contract", True),
+    ("contract", "contracts and a contract", True),
+    ("contract", "co\nntract", False),
+    ("sql", "NoSQL, SQL-like", True),
+    ("a", "", False),
+    ("straße", "STRASSE 5", True),
+    ("STRASSE", "die straße", True),
+    ("ﬁne", "FINE", True),
+    ("naïve", "NAÏVE!", True),
+    ("café", "cafe\u0301 noir", True),
+    ("cafe", "cafe\u0301 noir", False),
+    ("İstanbul", "İSTANBUL", True),
+    ("договор", "Договор, пожалуйста", True),
+    ("договор", "договоры", False),
+    ("ΣΊΣΥΦΟΣ", "σίσυφος", True),
+    ("合同", "这是合同吗", True),
+    ("合同", "这是合约吗", False),
+    ("python", "用python写", True),
+    ("契約", "契約書", True),
+    ("계약", "계약서를 검토", True),
+    ("สัญญา", "ทำสัญญาใหม่", True),
+    ("कर", "करा", False),
+    ("कर", "कर दो", True),
+    ("عقد", "هذا عقد جديد", True),
+    ("board of directors", "the Board  of\n\tDirectors!", True),
+    ("board of directors", "board ofdirectors", False),
+    ("board of directors", "board of directorship", False),
+    ("board of", "of board of", True),
+    ("a b", "a\u00a0b", True),
+    ("  a   b  ", "a b", True),
+    ("日本 語", "日本\u3000語", True),
+    ("c++", "learn C++ now", True),
+    ("c++", "xc++", False),
+    ("c++", "c++11", True),
+    (".net", "use .NET!", True),
+    ("r&d", "our R&D team", True),
+    ("😀", "well 😀", True),
+    ("x*", "x* y", True),
+    ("[a]", "say [A]", True),
+]
+
+
+@pytest.mark.parametrize("padding", ["", " ." * 3_000], ids=["short", "long"])
+@pytest.mark.parametrize("others", [0, 3, 40, 1_000])
+@pytest.mark.parametrize(("keyword", "text", "found"), CASES)
+def test_a_keyword_is_a_whole_word_in_any_script_and_however_many_there_are(
+    keyword: str, text: str, found: bool, others: int, padding: str
+) -> None:
+    words = Words([*FILLERS[:others], keyword])
+    content = Text([text + padding])
+
+    assert words.any_in(content) is found
+    assert Word(keyword).is_in(content) is found
+    assert words.found_in(content) == ([spelled(keyword)] if found else [])
+
+
+@pytest.mark.parametrize("others", [0, 40, 1_000])
+def test_all_of_them_means_each(others: int) -> None:
+    fillers = FILLERS[:others]
+    words = Words([*fillers, "contract", "board of directors", "合同"])
+    text = " ".join(fillers) + " the contract of the board of directors: 合同"
+
+    assert words.all_in(Text([text]))
+    assert not words.all_in(Text([text.replace("contract", "contracts")]))
+    assert not words.all_in(Text([text.replace("合同", "")]))
+
+
+def test_no_phrase_reaches_from_one_text_into_the_next() -> None:
+    assert not Words(["board of"]).any_in(Text(["the board", "of trustees"]))
+    assert Words(["board"]).any_in(Text(["the board", "of trustees"]))
+
+
+def test_no_text_has_no_keyword() -> None:
+    assert not Words(["a"]).any_in(Text([]))
+
+
+def test_half_a_surrogate_pair_is_no_obstacle() -> None:
+    for others in (0, 40, 1_000):
+        assert Words([*FILLERS[:others], "contract"]).any_in(Text(["\ud800 contract " + "x " * 3_000]))
+        assert not Words([*FILLERS[:others], "contract"]).any_in(Text(["\ud800contracts " + "x " * 3_000]))
+
+
+def test_folding_takes_case_and_composition_away() -> None:
+    assert fold("Cafe\u0301 STRASSE ß") == "café strasse ss"
+    assert spelled(" \t\n") == ""
+
+
+@given(
+    st.text(alphabet="abAB _-1.é合ß\n", max_size=40),
+    st.text(alphabet="abAB _1é合ß", min_size=1, max_size=6).filter(spelled),
+)
+def test_one_keyword_and_thousands_agree(text: str, keyword: str) -> None:
+    content = Text([text])
+    alone = Word(keyword).is_in(content)
+
+    for others in (0, 40, 1_000):
+        assert Words([*FILLERS[:others], keyword]).any_in(content) is alone
