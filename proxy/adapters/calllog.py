@@ -14,12 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from proxy.core.journal import Entry
-from proxy.core.ports import CallRecord, ExchangeRecord, Outcome
+from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, is_stream
 
 QUEUE_LINES = 10_000  # some MB: two seconds of what one process can carry, while the reader of the pipe sleeps
 BATCH_LINES = 32  # encoded in one go: some 200 us of the interpreter
@@ -59,17 +60,16 @@ class CallLog:
     def call_ended(self, record: CallRecord) -> None:
         """One line."""
         call = record.call
-        request, journal, exchanges, trace = call.request, call.journal, record.exchanges, record.trace
-        target = record.target
+        request, journal, trace = call.request, call.journal, record.trace
         self._put(
             (
-                record.wall_offset_ns + int(record.started * 1e9),
+                record.clock.wall_of_ns(record.started),
                 call.id,
                 request.method,
                 request.target,
                 call.endpoint,
                 journal.model,
-                target if target is not None or not exchanges else exchanges[-1],
+                record.target,
                 record.status,
                 record.outcome,
                 record.fault,
@@ -78,7 +78,7 @@ class CallLog:
                 record.ended,
                 call.allowance.spent,
                 record.origin,
-                record.streamed,
+                record.headers,
                 journal.entries,
                 trace.trace_id if trace is not None else 0,
             )
@@ -180,10 +180,11 @@ def _said(line: Line) -> dict[str, Any]:
         said = {"ts": _timestamp(wall_ns), "level": level, "message": text}
         return said if error is None else {**said, "error": error}
     (wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault) = line[:10]
-    (started, head, ended, exchanges, origin, streamed, entries, trace_id) = line[10:]
+    (started, head, ended, exchanges, origin, headers, entries, trace_id) = line[10:]
+    failed = outcome is Outcome.FAILED or (status is not None and status >= 500)
     said = {
         "ts": _timestamp(wall_ns),
-        "level": _level(status, outcome),
+        "level": "error" if failed else "info",
         "call": id,
         "method": method.decode("latin-1"),
         "path": _bounded(target.partition(b"?")[0].decode("latin-1")),
@@ -191,23 +192,28 @@ def _said(line: Line) -> dict[str, Any]:
         "ms": round((ended - started) * 1e3, 3),
         "exchanges": exchanges,
     }
-    sent = to.model if to is not None and to.model is not None else asked if to is not None else None
-    for name, value in (
-        ("status", status),
-        ("first_byte_ms", None if head is None else round((head - started) * 1e3, 3)),
-        ("model", None if asked is None else _bounded(asked)),
-        ("model_sent", None if sent is None else _bounded(sent)),
-        ("upstream", None if to is None else to.upstream),
-        ("origin", origin or None),
-        ("fault", fault),
-        ("stream", streamed or None),
-        ("client_left", outcome is Outcome.LEFT or None),
-        ("trace_id", f"{trace_id:032x}" if trace_id else None),
-    ):
-        if value is not None:
-            said[name] = value
+    if status is not None:
+        said["status"] = status
+    if head is not None:
+        said["first_byte_ms"] = round((head - started) * 1e3, 3)
+    if asked is not None:
+        said["model"] = _bounded(asked)
+    if to is not None:
+        said["upstream"] = to.upstream
+        if (sent := to.model or asked) is not None:
+            said["model_sent"] = _bounded(sent)
+    if origin:
+        said["origin"] = origin
+    if fault is not None:
+        said["fault"] = fault
+    if is_stream(headers):
+        said["stream"] = True
+    if outcome is Outcome.LEFT:
+        said["client_left"] = True
+    if trace_id:
+        said["trace_id"] = f"{trace_id:032x}"
     if entries:
-        said["policies"] = list(dict.fromkeys(entry.policy for entry in entries if entry.acted and entry.policy is not None))
+        said["policies"] = list(dict.fromkeys([entry.policy for entry in entries if entry.acted and entry.policy is not None]))
         said["decisions"] = [_decision(entry) for entry in entries]
     return said
 
@@ -223,10 +229,6 @@ def _decision(entry: Entry) -> dict[str, object]:
     return said
 
 
-def _level(status: int | None, outcome: Outcome) -> str:
-    return "error" if outcome is Outcome.FAILED or (status or 0) >= 500 else "info"
-
-
 def _bounded(text: str) -> str:
     """Short, and sayable in UTF-8: a hostile model name may hold half a character."""
     text = text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
@@ -236,4 +238,9 @@ def _bounded(text: str) -> str:
 def _timestamp(wall_ns: int) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     seconds, rest = divmod(wall_ns, 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest // 1_000_000:03d}Z"
+    return f"{_second(seconds)}.{rest // 1_000_000:03d}Z"
+
+
+@lru_cache(16)  # lines of one second come together
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -19,8 +19,7 @@ from proxy.adapters.trace_context import SAMPLED, Sampler, TraceContext
 from proxy.core.body import Headers
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
-
+    from proxy.adapters.exporting import Watched
     from proxy.core.ports import CallRecord, ExchangeRecord
 
 log = logging.getLogger("chassis")
@@ -68,19 +67,26 @@ def tracing(env: Mapping[str, str], version: str) -> Tracing | None:
     if (want := wanted(env)) is None:
         return None
     quiet = _Quiet.over("opentelemetry", "urllib3", "requests")
-    processors = [_processor(_exporter(want, name)) for name in want.exporters]
-    return Tracing(_spans(env, version, processors), _sampler(env), processors, quiet)
+    exporters = [_watched(want, name) for name in want.exporters]
+    processors = [_processor(exporter) for exporter in exporters]
+    return Tracing(_spans(version, processors), _sampler(env), exporters, processors, quiet)
 
 
 class Tracing:
     """A `Recorder` of spans; `begin` gives each call its place in a trace. `shutdown` sends what is left."""
 
-    def __init__(self, spans: Any, sample: Sampler, processors: list[Any], quiet: _Quiet) -> None:
+    def __init__(self, spans: Any, sample: Sampler, exporters: list[Watched], processors: list[Any], quiet: _Quiet) -> None:
         self.call_ended: Callable[[CallRecord], None] = spans.call_ended
         self.exchange_ended: Callable[[ExchangeRecord], None] = spans.exchange_ended
         self._sample = sample
+        self._exporters = exporters
         self._processors = processors
         self._quiet = quiet
+
+    @property
+    def lost(self) -> int:
+        """Spans that no collector took."""
+        return sum(exporter.lost for exporter in self._exporters)
 
     def begin(self, headers: Headers) -> TraceContext:
         """A call's place, from the app's request headers."""
@@ -136,33 +142,29 @@ class _Quiet(logging.Handler):
             logger.propagate = before
 
 
-def _exporter(want: Wanted, name: str) -> SpanExporter:
+def _watched(want: Wanted, name: str) -> Watched:
+    from proxy.adapters.exporting import Watched
+
     if name == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-        return ConsoleSpanExporter(out=sys.stdout)
+        return Watched(ConsoleSpanExporter(out=sys.stdout), "the console")
     if want.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
-        return _watched(Grpc(endpoint=want.endpoint), want.endpoint or "http://localhost:4317")
+        return Watched(Grpc(endpoint=want.endpoint), want.endpoint or "http://localhost:4317")
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as Http
 
-    return _watched(Http(endpoint=want.endpoint), want.endpoint or "http://localhost:4318/v1/traces")
+    return Watched(Http(endpoint=want.endpoint), want.endpoint or "http://localhost:4318/v1/traces")
 
 
-def _watched(exporter: SpanExporter, endpoint: str) -> SpanExporter:
-    from proxy.adapters.exporting import Watched
-
-    return Watched(exporter, endpoint)
-
-
-def _processor(exporter: SpanExporter) -> Any:
+def _processor(exporter: Watched) -> Any:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     return BatchSpanProcessor(exporter)
 
 
-def _spans(env: Mapping[str, str], version: str, processors: list[Any]) -> Any:
+def _spans(version: str, processors: list[Any]) -> Any:
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
     from proxy.adapters.spans import Spans

@@ -91,8 +91,8 @@ class Spans:
             kind,
             None,
             status,
-            record.wall_ns(record.started),
-            record.wall_ns(record.ended),
+            record.clock.wall_of_ns(record.started),
+            record.clock.wall_of_ns(record.ended),
             self._scope,
         )
 
@@ -137,7 +137,7 @@ def _exchange_attributes(record: ExchangeRecord) -> Attributes:
     attributes: Attributes = {
         semconv.OPERATION: semconv.operation(str(call.endpoint)),
         semconv.PROVIDER: semconv.provider(host),
-        semconv.UPSTREAM: record.upstream,
+        semconv.UPSTREAM: record.target.upstream,
         semconv.CALL: call.id,
         semconv.OUTCOME: record.outcome.value,
         semconv.HTTP_METHOD: semconv.method(call.request.method),
@@ -146,7 +146,7 @@ def _exchange_attributes(record: ExchangeRecord) -> Attributes:
         attributes[semconv.SERVER_ADDRESS] = host.strip("[]")
         if port.isdecimal():
             attributes[semconv.SERVER_PORT] = int(port)
-    if (model := record.model or call.journal.model) is not None:
+    if (model := record.target.model or call.journal.model) is not None:
         attributes[semconv.REQUEST_MODEL] = _text(model)
     if record.streamed:
         attributes[semconv.REQUEST_STREAM] = True
@@ -183,7 +183,7 @@ def _event(entry: Entry, record: CallRecord) -> Event:
     for name, value in entry.what.items():
         if value is not None:
             attributes[f"chassis.{entry.kind}.{name}"] = _plain(value)
-    return Event(entry.kind, attributes, record.wall_ns(entry.at))
+    return Event(entry.kind, attributes, record.clock.wall_of_ns(entry.at))
 
 
 def _plain(value: object) -> object:

@@ -15,7 +15,7 @@ from proxy.adapters.outbound import DIGESTS, Outbound, without
 from proxy.core.body import Body
 from proxy.core.call import Call
 from proxy.core.faults import Failure
-from proxy.core.ports import ExchangeRecord
+from proxy.core.ports import CallRecord, ExchangeRecord
 from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
 from proxy.openai.payload import Payload, Unread
@@ -61,10 +61,10 @@ class Upstream:
 
     async def exchange(self, call: Call) -> Reply:
         """Sends the call. Raises Failure, with the upstream's name in `where`."""
-        record: ExchangeRecord | None = call.trace
+        record: CallRecord | ExchangeRecord | None = call.trace
         traceparent = None
         if record is not None:
-            record.address = self._address
+            record.address, record.target = self._address, call.target
             traceparent = record.trace.traceparent if record.trace is not None else None
         request = self._request(call, traceparent)
         call.allowance.spend()

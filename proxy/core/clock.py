@@ -24,6 +24,9 @@ class Clock(Protocol):
     def wall_ns(self) -> int:
         """Unix time in nanoseconds, for spans and log lines."""
 
+    def wall_of_ns(self, when: float) -> int:
+        """Unix time in nanoseconds of a loop time."""
+
     async def sleep(self, wait_s: float) -> None:
         """Waits."""
 

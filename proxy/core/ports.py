@@ -1,8 +1,8 @@
 """ports -- what is told outward of a call and of its exchanges, and who is told. Layers write records, adapters make spans and lines.
 
-A record rides inward in `call.trace` while it fills, so that the upstream adapter can say what only it knows. Times are loop times, in
-seconds; `wall_ns` turns one into a Unix time. A record holds its call, hence its body: a recorder takes what it needs and lets go.
-Not frozen: they fill while the call runs, and a frozen one costs a microsecond more to make.
+A record rides inward in `call.trace` while it fills, so that the upstream adapter can write what only it knows: `target`, `address`. Times
+are loop times, in seconds; `clock.wall_of_ns` makes a Unix time of one. A record holds its call, hence its body: a recorder takes what it
+needs and lets go.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from proxy.core.body import Headers
     from proxy.core.call import Call, Target
+    from proxy.core.clock import Clock
 
 
 class Outcome(StrEnum):
@@ -56,39 +58,35 @@ class CallRecord:
     """One call, from its head to the moment when the app has it all or has left."""
 
     call: Call
+    clock: Clock
     started: float
     trace: Trace | None = None
     exchanges: list[ExchangeRecord] = field(default_factory=list)  # begun, in order
     head: float | None = None  # the reply was known
     ended: float = 0.0
-    wall_offset_ns: int = 0
     status: int | None = None  # None: the app left before there was one
     origin: str = ""  # `upstream`, `static`, `cache`; "" without a reply
-    target: Target | None = None  # that answered
-    streamed: bool = False  # the reply was a stream of events
+    target: Target | None = None  # that answered, or that was asked last
+    address: str = ""
+    headers: Headers = field(default_factory=list)  # of the reply; they may hold cookies
     outcome: Outcome = Outcome.OK
     fault: str | None = None
     detail: str = ""  # for a person; no content, no secrets
 
-    def wall_ns(self, when: float) -> int:
-        """The Unix time, in nanoseconds, of a loop time."""
-        return self.wall_offset_ns + int(when * 1e9)
-
 
 @dataclass(slots=True)
 class ExchangeRecord:
-    """One upstream exchange, from its start to the end of its source. `address` is written by the upstream adapter."""
+    """One upstream exchange, from its start to the end of its source."""
 
     call: Call
-    upstream: str
-    model: str | None  # asked for; None: the one that the app named
+    clock: Clock
+    target: Target
     started: float
     trace: Trace | None = None
     address: str = ""  # host:port
     head: float | None = None
     first_chunk: float | None = None  # only known where the reply was read
     ended: float = 0.0
-    wall_offset_ns: int = 0
     status: int | None = None
     streamed: bool = False
     outcome: Outcome = Outcome.OK
@@ -96,9 +94,13 @@ class ExchangeRecord:
     detail: str = ""
     usage: Any = None  # a `proxy.openai.usage.Usage`, only where the reply was read
 
-    def wall_ns(self, when: float) -> int:
-        """The Unix time, in nanoseconds, of a loop time."""
-        return self.wall_offset_ns + int(when * 1e9)
+
+def is_stream(headers: Headers) -> bool:
+    """Whether a reply's headers announce a stream of events."""
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            return value.startswith(b"text/event-stream")
+    return False
 
 
 class Recorder(Protocol):

@@ -90,7 +90,7 @@ class Server:
             self._clock,
             self._report,
             around_call=(CallTelemetry([MetricsRecorder(self.metrics), *told], self._clock, begin),),
-            around_exchange=(ExchangeTelemetry(told, self._clock, self._tracing is not None),) if told else (),
+            around_exchange=(ExchangeTelemetry([self._tracing], self._clock, True),) if self._tracing is not None else (),
             notes_model=bool(told),
             count_exchange=count,
         )
@@ -135,6 +135,9 @@ class Server:
         if self._calllog is not None:
             calllog = self._calllog
             self.metrics.log_dropped.read = lambda: calllog.dropped
+        if self._tracing is not None:
+            tracing = self._tracing
+            self.metrics.spans_lost.read = lambda: tracing.lost
 
     async def _start_scripted(self) -> str:
         runner = web.AppRunner(Scripted().app(), access_log=None, handler_cancellation=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from proxy.core.body import Body, Headers
 from proxy.core.call import Allowance, Call, Target
+from proxy.core.clock import LoopClock
 from proxy.core.journal import Journal
 from proxy.core.ports import CallRecord, ExchangeRecord, Trace
 from proxy.core.request import Framing, Request
@@ -14,6 +15,16 @@ STARTED = 100.0  # loop time, seconds
 WALL_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z, at loop time 100
 HEADERS: Headers = [(b"Authorization", b"Bearer sk-canary"), (b"User-Agent", b"OpenAI/Python 2.0.0")]
 TARGET = b"/v1/chat/completions?api-key=sk-canary"
+
+
+class Fixed(LoopClock):
+    """A clock of that moment."""
+
+    def __init__(self) -> None:
+        pass
+
+    def wall_of_ns(self, when: float) -> int:
+        return WALL_NS + int((when - STARTED) * 1e9 + 0.5)
 
 
 def a_call(method: bytes = b"POST", target: bytes = TARGET, model: str | None = "gpt-4o", endpoint: str = "chat") -> Call:
@@ -30,11 +41,11 @@ def a_record(call: Call | None = None, trace: Trace | None = None, **changes: An
     call.allowance.spent = changes.pop("spent", 1)
     record = CallRecord(
         call,
+        Fixed(),
         STARTED,
         trace,
         head=STARTED + 0.5,
         ended=STARTED + 1.5,
-        wall_offset_ns=WALL_NS - int(STARTED * 1e9),
         status=200,
         origin="upstream",
         target=Target("openai", "gpt-4o-mini"),
@@ -48,14 +59,13 @@ def an_exchange(trace: Trace | None = None, **changes: Any) -> ExchangeRecord:
     """Its one exchange."""
     record = ExchangeRecord(
         changes.pop("call", None) or a_call(),
-        "openai",
-        "gpt-4o-mini",
+        Fixed(),
+        Target("openai", "gpt-4o-mini"),
         STARTED + 0.1,
         trace,
         address="api.openai.com:443",
         head=STARTED + 0.5,
         ended=STARTED + 1.4,
-        wall_offset_ns=WALL_NS - int(STARTED * 1e9),
         status=200,
     )
     for name, value in changes.items():

@@ -40,8 +40,8 @@ def test_failures_are_said_when_they_begin_and_when_they_are_over(caplog: pytest
 
     assert results == [OK, FAILURE, FAILURE, FAILURE, OK, OK]
     assert [record.getMessage() for record in caplog.records] == [
-        "traces: spans cannot be delivered to collector:4318/v1/traces (the collector did not take them); they are dropped, quietly, until it"
-        " answers",
+        "traces: spans cannot be delivered to collector:4318/v1/traces (the collector did not take them); they are dropped, quietly,"
+        " until it answers",
         "traces: collector:4318/v1/traces takes spans again; 6 were lost",
     ]
     assert watched.lost == 6

@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from proxy.adapters import trace_context
 from proxy.adapters.spans import Spans
 from proxy.adapters.trace_context import TraceContext
+from proxy.core.call import Target
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome
 from tests.adapters.records import WALL_NS, a_call, a_record, an_exchange
 
@@ -144,7 +145,7 @@ def test_an_exchange_is_a_client_span_under_its_call_with_model_and_tokens() -> 
 
 
 def test_without_a_known_model_the_operation_alone_names_the_span() -> None:
-    (span,) = told(an_exchange(sampled().exchange(), model=None, call=a_call(model=None, endpoint="files"), address=""))
+    (span,) = told(an_exchange(sampled().exchange(), target=Target("openai"), call=a_call(model=None, endpoint="files"), address=""))
 
     assert span.name == "files"
     assert "gen_ai.request.model" not in attributes(span)
@@ -198,7 +199,8 @@ def test_what_is_not_sampled_or_has_no_trace_is_not_told() -> None:
 def test_hostile_text_is_bounded_and_can_be_encoded() -> None:
     call = a_call(model="\ud800" + "x" * 10_000)
     call.journal.note("instruct", "p", text="\udfff" * 1_000, many=["\ud800"])
-    server, client = told(a_record(call, sampled()), an_exchange(sampled().exchange(), model="\ud800" * 999, usage=Read(model="\ud800")))
+    exchange = an_exchange(sampled().exchange(), target=Target("openai", "\ud800" * 999), usage=Read(model="\ud800"))
+    server, client = told(a_record(call, sampled()), exchange)
 
     assert all(len(str(value)) <= 256 for span in (server, client) for value in attributes(span).values())
     assert [len(str(value)) <= 256 for value in (server.events[0].attributes or {}).values()] == [True] * 5

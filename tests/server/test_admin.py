@@ -29,12 +29,12 @@ class Played:
         return b"chassis_calls_total 1.0\n"
 
 
-@pytest.fixture()
+@pytest.fixture
 def status() -> Played:
     return Played()
 
 
-@pytest.fixture()
+@pytest.fixture
 async def asking(status: Played) -> AsyncIterator[Callable[..., Awaitable[Ask]]]:
     """Starts an admin port with some settings; gives a function that asks it."""
     runners: list[web.AppRunner] = []
