@@ -89,7 +89,7 @@ class ReplyParser:
             self._head_bytes += len(data)
             if not self._begun:
                 data = self._start + data
-                if len(data) < START_BYTES and b"\n" not in data:
+                if len(data) < START_BYTES and (b"HTTP/1." + data[7:]).startswith(data):
                     self._start = data
                     return
                 self._start = b""
@@ -129,7 +129,7 @@ class ReplyParser:
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self.keep = False  # bytes that nobody asked for: they reach nobody
+            raise self._stop("bytes that nobody asked for")  # and that must reach nobody
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason

@@ -22,7 +22,7 @@ from proxy.wire.head import bad_request, read_request
 from proxy.wire.settings import ServerLimits
 
 read_line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])\r\n").match
-has_version = re.compile(rb"[^\s\x00-\x1f]+ \S+ HTTP/[0-9.]+\r?\n").match
+is_other_version = re.compile(rb"\S+ \S+ HTTP/(?!1\.[01]\s)[0-9.]+\s").match
 CANONICAL = (b"POST / HTTP/1.0\r\n", b"POST / HTTP/1.1\r\n")
 BLANK_LINE = b"\r\n\r\n"
 
@@ -144,7 +144,7 @@ class RequestParser:
     def _check_half_line(self, data: bytes, at: int) -> None:
         size = len(data) - at
         if data.find(b"\n", at) >= 0:
-            if has_version(data, at):
+            if is_other_version(data, at):
                 raise Refusal(505, "http_version", "only HTTP/1.0 and HTTP/1.1 are served")
             raise bad_request("the request line is malformed")
         if size > self._limits.line_bytes:
