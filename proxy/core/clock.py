@@ -61,6 +61,7 @@ class LoopClock:
         self._tick_s = tick_s
         self._buckets: dict[int, dict[Alarm, None]] = {}
         self._next = _NEVER
+        self._timer: asyncio.TimerHandle | None = None  # the one that is set, for `_next`
         self._wall_offset_ns = time.time_ns() - int(loop.time() * 1e9)
 
     def wall_ns(self) -> int:
@@ -88,19 +89,31 @@ class LoopClock:
         alarm = Alarm(bucket, ring)
         bucket[alarm] = None
         if tick < self._next:
-            self._next = tick
-            self._loop.call_at(tick * self._tick_s, self._ring)
+            self._set(tick)
         return alarm
+
+    def _set(self, tick: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next = tick
+        self._timer = self._loop.call_at(tick * self._tick_s, self._ring) if tick != _NEVER else None
 
     def _ring(self) -> None:
         due = int(self.now() / self._tick_s + 1e-6)
+        alarms: list[Alarm] = []
         for tick in sorted(tick for tick, bucket in self._buckets.items() if tick <= due or not bucket):
-            for alarm in list(self._buckets.pop(tick)):
-                if alarm.ring is not None:
-                    alarm.ring()
-        self._next = min(self._buckets, default=_NEVER)
-        if self._buckets:
-            self._loop.call_at(self._next * self._tick_s, self._ring)
+            bucket = self._buckets.pop(tick)
+            alarms.extend(bucket)
+            bucket.clear()
+        self._set(min(self._buckets, default=_NEVER))
+        for alarm in alarms:
+            ring, alarm.ring = alarm.ring, None
+            if ring is None:  # cancelled by one before it
+                continue
+            try:
+                ring()
+            except Exception as bug:
+                self._loop.call_exception_handler({"message": "an alarm broke", "exception": bug})
 
     def limit(self, when: float) -> Limit:
         """A context that raises TimeoutError when the task inside is not done at loop time `when`."""
