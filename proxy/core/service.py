@@ -25,22 +25,39 @@ class Layer(Protocol):
 class _Inner:
     """What one layer is given for one call; it remembers what the layer did with it."""
 
-    __slots__ = ("asked", "failure", "reply", "service")
+    __slots__ = ("asked", "failure", "over", "replies", "service")
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.asked = False
-        self.reply: Reply | None = None
+        self.over = False  # the layer broke: nobody waits for a reply that comes now
+        self.replies: tuple[Reply, ...] = ()  # a hedge has several at once
         self.failure: Failure | Refusal | None = None
 
     async def __call__(self, call: Call) -> Reply:
         self.asked = True
         try:
-            self.reply = reply = await self.service(call)
+            reply = await self.service(call)
         except (Failure, Refusal) as exc:
-            self.failure, self.reply = exc, None
+            if not self.over:
+                self.failure = exc
             raise
+        if self.over:
+            reply.close()
+            raise Failure(Fault.INVALID, "shield", "the layer that asked for it broke")
+        self.replies += (reply,)
         return reply
+
+    def left(self) -> Reply | None:
+        """The last reply that is still open; the others are closed."""
+        self.over = True
+        last: Reply | None = None
+        for reply in self.replies:
+            if not reply.body.closed:
+                if last is not None:
+                    last.close()
+                last = reply
+        return last
 
 
 def shielded(layer: Layer, inner: Service, report: FaultReport) -> Service:
@@ -61,9 +78,11 @@ def shielded(layer: Layer, inner: Service, report: FaultReport) -> Service:
             call.journal.note("layer_fault", layer=name, why=type(bug).__name__)
             if not mine.asked:
                 return await inner(call)
-            if mine.reply is not None and not mine.reply.body.closed:
-                return mine.reply
+            if (reply := mine.left()) is not None:
+                return reply
             raise mine.failure or Failure(Fault.INVALID, name, "a layer broke after it had let its reply go") from bug
+        finally:
+            mine.failure = None  # it holds the frames that it passed, and they hold us
 
     return service
 
