@@ -82,13 +82,26 @@ class Refusal(Exception):
         self.message = message
 
 
-_CONTEXT = re.compile(rb"context_length_exceeded|maximum context length|context window|prompt is too long|input is too long", re.I).search
-_FILTER = re.compile(rb"content_filter|content_policy_violation|content management policy|ResponsibleAIPolicyViolation", re.I).search
+# What providers and servers say: OpenAI, Azure, Anthropic, Bedrock, Gemini, Mistral, Groq, xAI, Cohere, DeepSeek, vLLM, llama.cpp, Ollama
+_CONTEXT = re.compile(
+    rb"context_length_exceeded|context (?:length|window|size|limit)\b|(?:prompt|input) is too long|maximum prompt length"
+    rb"|maximum model length|input token count|too many tokens",
+    re.I,
+).search
+_FILTER = re.compile(
+    rb"content_filter|content_policy_violation|content management policy|ResponsibleAIPolicyViolation"
+    rb"|moderation_blocked|safety system|violating our usage policy",
+    re.I,
+).search
 _QUOTA = re.compile(
-    rb"insufficient_quota|billing_hard_limit|billing_not_active|exceeded your current quota|insufficient balance|out of credits", re.I
+    rb"insufficient_quota|billing_hard_limit|billing_not_active|exceeded your current quota|insufficient (?:balance|credit)"
+    rb"|out of credits|credit balance|available credits|spending limit",
+    re.I,
 ).search
 _MODEL = re.compile(
-    rb"model_not_found|DeploymentNotFound|(?:model|deployment)\b[^\"]{0,200}\b(?:does not exist|not found|not exist)", re.I
+    rb"model_not_found|model_not_available|DeploymentNotFound"
+    rb"|(?:models?|deployment)\b(?:[^\"]|(?<=\\)\"){0,100}\b(?:does not exist|not found|not exist)",
+    re.I,
 ).search
 
 
@@ -101,7 +114,7 @@ def classify(outcome: Reply | Failure) -> Fault | None:
     if isinstance(outcome, Failure):
         return outcome.fault
     status = outcome.status
-    if status < 400:
+    if status < 400 or outcome.fault is not None:
         return outcome.fault
     if status in (401, 403):
         return Fault.AUTH
@@ -126,7 +139,7 @@ def classify(outcome: Reply | Failure) -> Fault | None:
 def peeked(reply: Reply) -> bytes:
     """The buffered beginning of a reply, at most `PEEK_BYTES`, decoded where it is gzip or deflate; b"" where it cannot be read."""
     data = reply.body.peek()[:PEEK_BYTES]
-    encoding = (reply.header(b"content-encoding") or b"").lower()
+    encoding = (reply.header(b"content-encoding") or b"").strip().lower()
     if encoding in (b"", b"identity") or not data:
         return data
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
