@@ -98,7 +98,7 @@ class Breaks(Keep):
         super().__init__("breaks", heard)
         self.error = error
         self.on = on
-        self.critical = critical  # type: ignore[misc]
+        self.critical = critical
 
     def feed(self, data: bytes) -> bytes:
         if self.on is not None and self.on in data:

@@ -880,7 +880,7 @@ async def _clean() -> None:
 async def _abandoned() -> None:
     body = Body(Producer())
     body.attach(Keep())
-    body.after(lambda why: body.peek())
+    body.after(lambda why: body.close())
     body.feed(b"abc")
     body.close()
 
