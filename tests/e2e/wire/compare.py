@@ -23,6 +23,8 @@ ALLOWED = {
     "te": "`TE: trailers` may be said to the upstream or not: it is the proxy's to choose",
     "expect": "who holds a body has said 100 itself, and does not ask again (WIRE 23)",
     "length": "a body whose model was replaced has another length",
+    "encoding": "a compressed body whose model was replaced goes on plain, without the encoding and the digests that no longer hold",
+    "zeros": "a Content-Length's leading zeros say nothing",
     "acted": "x-chassis-* reply fields where a policy acted, and only there",
     "unread": "the upload goes no further than to where the upstream answered or left",
     "interim": "an HTTP/1.0 client gets no 1xx: it does not know them (RFC 9110, 15.2)",
@@ -66,7 +68,13 @@ def request_differences(direct: Message, through: Message, case: Case, rewrite: 
         found.append(f"Host at the upstream: {through.values(b'host')}, not {authority!r}")
     if through.first[2] != b"1":
         found.append(f"HTTP/1.{through.first[2].decode()} spoken to the upstream")
-    drop = {b"host"} | ({b"expect"} if "expect" in case.differs and rewrite else set()) | ({b"content-length"} if rewrite else set())
+    drop = {b"host"} | ({b"expect"} if "expect" in case.differs and rewrite else set()) | ({b"content-length"} if rewrite and case.rewritten else set())
+    if "zeros" in case.differs:
+        drop |= {b"content-length"}
+        if int(direct.value(b"content-length")) != int(through.value(b"content-length")):
+            found.append(f"Content-Length: {through.values(b'content-length')}")
+    if rewrite and "encoding" in case.differs:
+        drop |= {b"content-encoding", b"digest", b"content-md5", b"content-digest"}
     found += _fields("request field", end_to_end(direct), end_to_end(through), drop)
     for name, value in through.headers:
         if name.lower() in HOP - {b"transfer-encoding"} and (name.lower(), value.lower()) not in _own_hop(direct):
@@ -79,6 +87,8 @@ def request_differences(direct: Message, through: Message, case: Case, rewrite: 
     if direct.framing != through.framing:
         found.append(f"request framing: {direct.framing} became {through.framing}")
     body = case.rewritten(bytes(direct.body)) if rewrite and case.rewritten else bytes(direct.body)
+    if rewrite and case.rewritten and direct.framing == "length" and through.values(b"content-length") != [b"%d" % len(body)]:
+        found.append(f"Content-Length of the rewritten body: {through.values(b'content-length')}, not {len(body)}")
     if body != through.body:
         found.append(_first_difference("request body", body, through.body))
     if direct.complete != through.complete:
@@ -111,7 +121,7 @@ def reply_differences(direct: Message, through: Message, case: Case, rewrite: bo
         found.append(_first_difference("reply body", direct.body, through.body))
     if direct.complete != through.complete:
         found.append(f"reply complete: {direct.complete} became {through.complete}")
-    if direct.trailers != through.trailers:
+    if direct.complete and direct.trailers != through.trailers:
         found.append(f"reply trailers: {direct.trailers} became {through.trailers}")
     if acted and not through.values(b"x-chassis-policies"):
         found.append("a policy acted and x-chassis-policies does not say so")

@@ -127,8 +127,8 @@ class Reader:
         return line[:-2]
 
     def _head(self) -> bool:
-        if not self._buffer:
-            return False
+        while self.kind == "request" and self._buffer.startswith(b"\r\n"):
+            del self._buffer[:2]  # a server ignores empty lines before a request (RFC 9112, 2.2)
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             return False
