@@ -67,7 +67,7 @@ async def speech(client: Any) -> Any:
 
 async def transcriptions(client: Any) -> Any:
     sound = ("ahoi.mp3", AUDIO[:30_000], "audio/mpeg")
-    found = {}
+    found: dict[str, Any] = {}
     for kind in ("json", "text", "srt", "vtt", "verbose_json"):
         heard = await got(client.audio.transcriptions.create(model="whisper-1", file=sound, response_format=kind))
         found[kind] = heard if isinstance(heard, str) else heard.to_dict()
@@ -205,7 +205,7 @@ async def encodings(client: Any) -> Any:
 
 async def azure(client: Any) -> Any:
     """Azure's client by its endpoint, outside /v1, and by a base url."""
-    kind = AsyncAzureOpenAI if isinstance(client, AsyncOpenAI) else AzureOpenAI
+    kind: Any = AsyncAzureOpenAI if isinstance(client, AsyncOpenAI) else AzureOpenAI
     root = str(client.base_url).removesuffix("/v1/")
     found = []
     for place in ({"azure_endpoint": root}, {"base_url": f"{root}/openai/deployments/gpt-4o"}):

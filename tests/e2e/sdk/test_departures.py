@@ -15,6 +15,7 @@ from tests.e2e.sdk.ways import Ways
 from tests.e2e.sdk.wording import KEY
 
 MISSED_S = 0.5
+PATIENCE_S = 5.0  # of a client whose stream does not come
 WAYS = pytest.mark.parametrize("way", ["direct", "through"])
 
 
@@ -26,13 +27,15 @@ def missed_after_s(ways: Ways, left_at: float) -> float:
 
 
 def sync_client(ways: Ways, way: str, tls: ssl.SSLContext) -> OpenAI:
-    ways.upstream.take()
-    return OpenAI(base_url=getattr(ways, way), api_key=KEY, max_retries=0, http_client=DefaultHttpxClient(verify=tls))
+    ways.upstream.forget()
+    return OpenAI(base_url=getattr(ways, way), api_key=KEY, max_retries=0, timeout=PATIENCE_S, http_client=DefaultHttpxClient(verify=tls))
 
 
 def async_client(ways: Ways, way: str, tls: ssl.SSLContext) -> AsyncOpenAI:
-    ways.upstream.take()
-    return AsyncOpenAI(base_url=getattr(ways, way), api_key=KEY, max_retries=0, http_client=DefaultAsyncHttpxClient(verify=tls))
+    ways.upstream.forget()
+    return AsyncOpenAI(
+        base_url=getattr(ways, way), api_key=KEY, max_retries=0, timeout=PATIENCE_S, http_client=DefaultAsyncHttpxClient(verify=tls)
+    )
 
 
 def play(name: str) -> dict[str, Any]:

@@ -129,6 +129,10 @@ class ScriptedUpstream:
             assert arrival.over.wait(1), f"the client of {arrival.method.decode()} {arrival.path} neither took its answer nor left"
         return taken
 
+    def forget(self) -> None:
+        """Start afresh: what arrived until now, its end or not, is of no interest."""
+        self._arrivals = []
+
     @property
     def arrived(self) -> int:
         """How many requests `take` would give."""
@@ -177,7 +181,7 @@ class ScriptedUpstream:
         leaving = asyncio.ensure_future(peer.gone.wait())
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
+            if not answering.done() or isinstance(answering.exception(), ConnectionError):  # a write may find out before the reader does
                 arrival.left_at = time.monotonic()
                 return False
             return answering.result()

@@ -353,7 +353,7 @@ function realtimeSession(client) {
 
 async function perform({ name, base, key }) {
   if (name === 'names') return { result: Object.keys(scenarios) };
-  const client = new OpenAI({ baseURL: base, apiKey: key, organization: 'org-acme', project: 'proj_7' });
+  const client = new OpenAI({ baseURL: base, apiKey: key, organization: 'org-acme', project: 'proj_7', timeout: 10_000 });
   try {
     return { result: await scenarios[name](client) };
   } catch (error) {
