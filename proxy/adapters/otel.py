@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -96,18 +97,21 @@ class Tracing:
         """Sends what is left, for `deadline_s` at most; then gives up: the thread is left behind and dies with the process."""
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
+        flushed = threading.Event()
 
         def flush() -> None:
             for processor in self._processors:
                 processor.shutdown()
-            if not loop.is_closed():
+            flushed.set()
+            with suppress(RuntimeError):  # the loop did not wait for us
                 loop.call_soon_threadsafe(done.set)
 
         threading.Thread(target=flush, name="chassis-traces-flush", daemon=True).start()
         alarm = loop.call_later(deadline_s, done.set)
         await done.wait()
         alarm.cancel()
-        self._quiet.lift()
+        if flushed.is_set():
+            self._quiet.lift()  # else the thread is still at it, and nobody wants to hear of it
 
 
 class _Quiet(logging.Handler):

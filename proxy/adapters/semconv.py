@@ -6,6 +6,8 @@ Also what needs a table: an endpoint's operation, a host's provider, a path with
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 HTTP_METHOD = "http.request.method"
@@ -89,6 +91,7 @@ def operation(endpoint: str) -> str:
     return _OPERATIONS.get(endpoint, endpoint)
 
 
+@lru_cache(256)  # hosts come from policies
 def provider(host: str) -> str:
     """`gen_ai.provider.name` of an upstream's host."""
     host = "." + host.lower()
@@ -101,6 +104,11 @@ def provider(host: str) -> str:
 def route(target: bytes) -> str:
     """The path of a request target with `{id}` for each segment that is not a word of the API, and without its query."""
     path = target.partition(b"?")[0].partition(b"#")[0]
+    return _route(path) if len(path) < 64 else _route.__wrapped__(path)
+
+
+@lru_cache(256)  # short ones: mostly the few paths that apps call, and hostile ones take little room
+def _route(path: bytes) -> str:
     if not path.startswith(b"/"):
         return "{other}"
     segments = path.split(b"/")

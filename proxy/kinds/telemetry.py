@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -25,7 +24,6 @@ from proxy.openai.usage import ReplyReader
 
 log = logging.getLogger("chassis")
 
-DECODED_STEP_BYTES = 1024 * 1024  # of one chunk of a compressed reply: beyond it the copy is not read on (a bomb, or no use to us)
 READ_TYPES = (b"application/json", b"text/event-stream")
 
 
@@ -124,10 +122,9 @@ class ExchangeTelemetry:
             return _Source(record, self._over)
         kind = reply.header(b"content-type") or b""
         record.streamed = kind.startswith(b"text/event-stream")
-        decode = _decoder(reply.header(b"content-encoding") or b"")
-        if decode is None or reply.status >= 300 or not kind.startswith(READ_TYPES):
+        if reply.status >= 300 or not kind.startswith(READ_TYPES):
             return _Source(record, self._over)
-        return _ReadSource(record, self._over, decode, self._now)
+        return _ReadSource(record, self._over, reply.header(b"content-encoding"), self._now)
 
     def _over(self, record: ExchangeRecord) -> None:
         record.ended = self._now()
@@ -173,48 +170,34 @@ class _Source(Stage):
 
 
 class _ReadSource(_Source):
-    """Reads a copy of what passes. What it cannot read it leaves alone."""
+    """Reads a copy of what passes."""
 
-    __slots__ = ("_decode", "_now", "_reader")
+    __slots__ = ("_now", "_reader")
 
     def __init__(
         self,
         record: ExchangeRecord,
         over: Callable[[ExchangeRecord], None],
-        decode: Callable[[bytes], bytes],
+        encoding: bytes | None,
         now: Callable[[], float],
     ) -> None:
         super().__init__(record, over)
-        self._decode = decode
         self._now = now
-        self._reader: ReplyReader | None = ReplyReader()
+        self._reader = ReplyReader(encoding)
 
     def feed(self, data: bytes) -> bytes:
-        reader = self._reader
-        if reader is None:
-            return data
         if self._record.first_chunk is None:
             self._record.first_chunk = self._now()
-        try:
-            reader.feed(self._decode(data))
-        except Exception:
-            self._reader = None
+        self._reader.feed(data)
         return data
 
     def end(self) -> bytes:
-        self._read()
+        self._record.usage = self._reader.result()
         return super().end()
 
     def fail(self, failure: Failure) -> bytes:
-        self._read()
+        self._record.usage = self._reader.result()
         return super().fail(failure)
-
-    def _read(self) -> None:
-        if self._reader is not None:
-            try:
-                self._record.usage = self._reader.result()
-            except Exception:
-                log.debug("telemetry: a reply could not be read", exc_info=True)
 
 
 def _failed(record: CallRecord | ExchangeRecord, exc: BaseException) -> None:
@@ -235,24 +218,3 @@ def _broken(record: CallRecord | ExchangeRecord, failure: Failure) -> None:
         record.outcome = Outcome.LEFT
     else:
         record.outcome, record.fault, record.detail = Outcome.FAILED, failure.fault.value, f"{failure.where}: {failure.detail}"
-
-
-def _decoder(encoding: bytes) -> Callable[[bytes], bytes] | None:
-    """What makes a copy of an encoded body readable, chunk by chunk; None where nothing here does."""
-    encoding = encoding.strip().lower()
-    if encoding in (b"", b"identity"):
-        return _as_it_is
-    if encoding in (b"gzip", b"x-gzip", b"deflate"):
-        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
-        return lambda data: _bounded(inflate(data, DECODED_STEP_BYTES))
-    return None
-
-
-def _as_it_is(data: bytes) -> bytes:
-    return data
-
-
-def _bounded(data: bytes) -> bytes:
-    if len(data) >= DECODED_STEP_BYTES:
-        raise ValueError("a chunk that inflates beyond all use")
-    return data
