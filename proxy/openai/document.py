@@ -12,11 +12,11 @@ import json
 import os
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import orjson
 
-from proxy.openai.scan import Member, members
+from proxy.openai.scan import WHITE, Member, members
 from proxy.openai.unread import MISSING, Unread
 
 DECODED_BYTES = 64 * 1024 * 1024  # of a compressed body: the hold limit of one that is not
@@ -42,8 +42,8 @@ class Document:
         self._cuts: list[tuple[int, int]] = []  # from this place in the text on, so many bytes further in the raw body
         self._runs: list[tuple[int, int]] = []
         self._token = ""
-        self._members: list[Member] | None = None
-        self._index: dict[str, Member | None] | None = None
+        self._members: list[Member] = []
+        self._index: dict[str, Member | None] = {}  # None: the key is there twice
         self._values: dict[str, object] = {}
         self._unique: set[str] = set()
         if len(raw) > LONG_BYTES * 2 or raw.startswith(_BOM):
@@ -55,7 +55,8 @@ class Document:
     def value(self, key: str) -> object:
         """The value of a top-level key, MISSING where there is none. A run of base64 deep inside is a stand-in."""
         if self.spelt_plainly:
-            return self._values.get(key, MISSING)
+            value = self._values.get(key, MISSING)
+            return self.restored(value) if self._runs and isinstance(value, str) else value
         if key in self._values:
             return self._values[key]
         member = self.member(key)
@@ -71,10 +72,9 @@ class Document:
 
     def member(self, key: str) -> Member | None:
         """Where a top-level member stands in `text`."""
-        index = self._index
-        if index is None:
-            index = self._indexed(self.members)
-        member = index.get(key, MISSING)
+        if self.spelt_plainly:
+            return self._walked_to(key) if key in self._values else None
+        member = self._index.get(key, MISSING)
         if member is MISSING:
             return None
         if member is None:
@@ -84,14 +84,18 @@ class Document:
     @property
     def members(self) -> list[Member]:
         """All top-level members, in order."""
-        if self._members is None:
-            self._members = self._placed_members()
+        if not self._members:
+            self._members = list(self._walk())
         return self._members
 
     @property
-    def brace(self) -> int:
-        """Where the closing brace of the whole stands."""
-        return self.text.rindex(b"}")
+    def tail(self) -> tuple[int, bool]:
+        """Where a new last member goes, and whether there is one before it."""
+        text = self.text
+        at = text.rindex(b"}")
+        while text[at - 1] in WHITE:
+            at -= 1
+        return at, text[at - 1] != 0x7B
 
     def once(self, key: str) -> object:
         """As `value`, but Unread where an object anywhere in it has a key twice: parsers differ in which one they take."""
@@ -104,6 +108,11 @@ class Document:
             _parsed(_read_unique, self.text[member.value : member.end])
             self._unique.add(key)
         return value
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether places in `text` are not those in `raw`."""
+        return bool(self._cuts)
 
     def at(self, place: int) -> int:
         """The place in `raw` of a place in `text`."""
@@ -134,10 +143,6 @@ class Document:
         if spelt != self.text and spelt != self.text.strip(b" \t\n\r"):
             return False
         self._values = values
-        if self._runs:
-            for key, value in values.items():
-                if isinstance(value, str):
-                    values[key] = self.restored(value)
         return True
 
     def _index_top_level(self) -> None:
@@ -152,26 +157,27 @@ class Document:
             raise Unread("nested too deeply") from error
         except ValueError as error:
             raise Unread(f"not JSON: {error}") from error
-        self._indexed(self._members)
-
-    def _indexed(self, listed: list[Member]) -> dict[str, Member | None]:
-        index: dict[str, Member | None] = {}
-        for member in listed:
+        index = self._index
+        for member in self._members:
             index[member.key] = None if member.key in index else member
-        self._index = index
-        return index
 
-    def _placed_members(self) -> list[Member]:
-        """Of a text that orjson writes the same: the length of a value is the length of what it writes."""
+    def _walked_to(self, key: str) -> Member | None:
+        """Of two questions for one key the second one is free."""
+        member = self._index.get(key)
+        if member is None:
+            member = next(member for member in self._walk() if member.key == key)
+            self._index[key] = member
+        return member
+
+    def _walk(self) -> Iterator[Member]:
+        """The members of a text that orjson writes the same: a value is as long as what it writes."""
         dumps = orjson.dumps
-        listed = []
         at = self.text.index(b"{") + 1
         for key, value in self._values.items():
-            head = at + len(dumps(key)) + 1
-            end = head + len(dumps(value))
-            listed.append(Member(key, at, head, end))
+            begin = at + len(dumps(key)) + 1
+            end = begin + len(dumps(value))
+            yield Member(key, at, begin, end)
             at = end + 1
-        return listed
 
     def _shorten(self) -> None:
         """Takes the BOM off, and puts a stand-in for each long run of base64: data URLs, and audio under `data`."""

@@ -6,7 +6,7 @@ Cost: 0.4 µs to make; the first question 2 µs for 1 KB and 20 µs for 32 KB; a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from proxy.openai import features, message
@@ -15,7 +15,7 @@ from proxy.openai.endpoints import Endpoint
 from proxy.openai.features import HAS
 from proxy.openai.instructions import BLANK_LINE, Place, place_of
 from proxy.openai.message import PROMPT_KEYS, ROLES
-from proxy.openai.splice import Splice, member_splices, spliced, written
+from proxy.openai.splice import Splice, removals, spliced, written
 from proxy.openai.unread import MISSING, Unread
 
 __all__ = ["HAS", "MISSING", "ROLES", "Edit", "Payload", "Unread"]
@@ -30,7 +30,7 @@ class Payload:
     `encoding`: the Content-Encoding; gzip and deflate are read as a copy of at most 64 MiB. Any method may raise Unread.
     """
 
-    __slots__ = ("_appends", "_changes", "_document", "_edited", "_place", "_prepends", "encoding", "endpoint", "raw")
+    __slots__ = ("_appends", "_changes", "_document", "_done", "_edited", "_place", "_prepends", "encoding", "endpoint", "raw")
 
     def __init__(self, raw: bytes, endpoint: Endpoint, encoding: bytes | None = None) -> None:
         self.raw = raw
@@ -41,6 +41,7 @@ class Payload:
         self._prepends: tuple[str, ...] = ()
         self._appends: tuple[str, ...] = ()
         self._place: Place | None = None
+        self._done: list[Splice] | None = None
         self._edited: Payload | None = None
 
     # Reading
@@ -160,18 +161,40 @@ class Payload:
             return len(self.raw)
         return len(self._read().raw) + sum(len(new) - (end - start) for start, end, new in self._splices())
 
-    def _splices(self) -> Sequence[Splice]:
-        document = self._read()
-        changes = {key: new for key, (_, new) in self._changes.items()}
+    def _splices(self) -> list[Splice]:
+        if self._done is None:
+            document = self._read()
+            splices = self._planned(document)
+            if document.is_shifted:
+                splices = [Splice(document.at(start), document.at(end), new) for start, end, new in splices]
+            self._done = splices
+        return self._done
+
+    def _planned(self, document: Document) -> list[Splice]:
+        """The splices, on the document's text."""
         splices: list[Splice] = []
+        removed: list[str] = []
+        added: list[bytes] = []
+        for key, (_, new) in self._changes.items():
+            if new is None:
+                removed.append(key)
+            elif (member := document.member(key)) is not None:
+                splices.append(Splice(member.value, member.end, new))
+            else:
+                added.append(b"%b:%b" % (written(key), new))
         if self._prepends or self._appends:
             if self._place is not None:
                 splices += self._place.splices(self._prepends, self._appends)
             else:
-                changes["instructions"] = written(BLANK_LINE.join((*self._prepends, *self._appends)))
-        if changes:
-            splices += member_splices(document.members, document.brace, changes)
-        return [Splice(document.at(start), document.at(end), new) for start, end, new in splices]
+                added.append(b'"instructions":' + written(BLANK_LINE.join((*self._prepends, *self._appends))))
+        is_empty = False
+        if removed:
+            splices += removals(document.members, removed)
+            is_empty = len(removed) == len(document.members)
+        if added:
+            at, follows = document.tail
+            splices.append(Splice(at, at, (b"," if follows and not is_empty else b"") + b",".join(added)))
+        return splices
 
     def _may_change(self, key: str) -> None:
         if (self._prepends or self._appends) and key in PROMPT_KEYS[self.endpoint]:
@@ -206,5 +229,6 @@ class Payload:
             self._edited = Payload(b"".join(self.pieces()), self.endpoint)
         return self._edited
 
-    def _prompt(self, key: str) -> object:
-        return self._now()._read().once(key)
+    @property
+    def _prompt(self) -> Callable[[str], object]:
+        return self._now()._read().once

@@ -6,7 +6,7 @@ Pure. Cost: a microsecond for a body of usual size.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -41,40 +41,15 @@ def spliced(raw: bytes, splices: Iterable[Splice]) -> list[bytes | memoryview]:
     return pieces
 
 
-def member_splices(members: Sequence[Member], brace: int, changes: Mapping[str, bytes | None]) -> list[Splice]:
-    """The splices that give the top-level members of `changes` their new values (None: take it out; new keys go to the end).
-
-    `brace`: where the object's closing brace stands, used only where it has no member. Each changed key is there at most once.
-    """
-    splices: list[Splice] = []
-    there = {member.key: member for member in members if member.key in changes}
-    out = [changes.get(member.key, b"") is None for member in members]
-    for key, member in there.items():
-        new = changes[key]
-        if new is not None:
-            splices.append(Splice(member.value, member.end, new))
-    if any(out):
-        splices += _removals(members, out)
-    added = [(key, new) for key, new in changes.items() if new is not None and key not in there]
-    if added:
-        text = b",".join(b"%b:%b" % (written(key), new) for key, new in added)
-        if members:
-            end = members[-1].end
-            splices.append(Splice(end, end, text if all(out) else b"," + text))
-        else:
-            splices.append(Splice(brace, brace, text))
-    return splices
-
-
-def _removals(members: Sequence[Member], out: list[bool]) -> Iterable[Splice]:
-    """Takes runs of members out, each with the comma that it no longer needs."""
+def removals(members: Sequence[Member], keys: Container[str]) -> Iterator[Splice]:
+    """Takes the members of `keys` out, each run of them with the comma that is no longer needed."""
     i, count = 0, len(members)
     while i < count:
-        if not out[i]:
+        if members[i].key not in keys:
             i += 1
             continue
         first = i
-        while i < count and out[i]:
+        while i < count and members[i].key in keys:
             i += 1
         if i < count:
             yield Splice(members[first].start, members[i].start, b"")
