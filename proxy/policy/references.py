@@ -139,6 +139,9 @@ class References:
                 inner = None
             else:
                 inner = self._height(other, (*above, name))
+                if inner is not None and inner >= MAX_SIGNAL_DEPTH:
+                    self.problems.append(source.problem(at, f"signals name each other more than {MAX_SIGNAL_DEPTH} deep"))
+                    inner = None
             height = None if inner is None or height is None else max(height, inner + 1)
         self._heights[name] = height
         return height

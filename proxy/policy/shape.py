@@ -35,7 +35,7 @@ def _unfold(annotation: Any, value: Any, path: Path, found: list[Found]) -> Any:
         value = [value]
     for kind in _branches(annotation):
         if isinstance(kind, type) and issubclass(kind, Model):
-            if kind.shorthand is not None and not isinstance(value, dict):
+            if kind.shorthand is not None and _is_short(kind, kind.shorthand, value):
                 value = {kind.shorthand: value}
             if isinstance(value, dict):
                 return _unfold_fields(kind, value, path, found)
@@ -60,6 +60,15 @@ def _unfold_fields(spec: type[Model], value: dict[str, Any], path: Path, found: 
         else:
             out[key] = _unfold(annotation, item, at, found)
     return out
+
+
+def _is_short(kind: type[Model], shorthand: str, value: Any) -> bool:
+    """Whether `value` stands for the field alone. A mapping does where its keys are those of the field's entries and not the model's."""
+    if not isinstance(value, dict):
+        return True
+    annotation = _fields(kind)[shorthand]
+    entry = {*names_at(annotation, (0,)), *names_at(annotation, ())}
+    return not value.keys() & _fields(kind).keys() and bool(value.keys() & entry)
 
 
 def names_at(annotation: Any, loc: Path) -> list[str]:

@@ -166,8 +166,8 @@ class _Reader:
             hint = "quote text that holds ': ', and align keys of one level"
         elif "found character" in problem and row[column - 1 : column] in {"@", "`", "%"}:
             hint = "put the text in quotes"
-        elif "undefined alias" in problem:
-            hint = "quote text that starts with '*'"
+        elif "flow mapping" in str(error.context) and "${" in row[: column + 1]:
+            hint = "inside braces, put ${…} in quotes"
         return f"not valid YAML: {problem}{context}", hint
 
     def _take(self, event: Any) -> None:

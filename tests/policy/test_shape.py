@@ -24,7 +24,7 @@ def test_short_forms_are_written_out_at_every_depth() -> None:
     value, found = unfold(Whole, {"fallback": {"model": "a"}, "by_name": {"x": "one", "y": ["two"]}})
 
     assert found == []
-    assert value["fallback"] == {"model": "a"}
+    assert value["fallback"] == {"targets": [{"model": "a"}]}
     assert value["by_name"] == {"x": ["one"], "y": ["two"]}
 
 
@@ -59,3 +59,8 @@ def test_names_for_a_suggestion_follow_the_path() -> None:
     assert "in" in names_at(Whole, ())
     assert names_at(Whole, ("by_name", "x")) == []
     assert names_at(Whole, ("nope", 3)) == []
+
+
+def test_a_mapping_is_a_short_form_only_where_its_keys_say_so() -> None:
+    for whole in ({}, {"targets": [{"model": "a"}]}, {"target": []}, {"targets": [{}], "model": "a"}):
+        assert unfold(Whole, {"fallback": whole})[0] == {"fallback": whole}
