@@ -115,28 +115,25 @@ async def with_spans(running: Tracing, count: int = 3) -> float:
     for _ in range(count):
         running.call_ended(a_record(trace=running.begin([])))
     began = time.perf_counter()
-    await running.shutdown(deadline_s=1.0)
+    await running.shutdown(deadline_s=0.5)
     return time.perf_counter() - began
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_a_dead_collector_holds_up_nobody_and_is_said_once(
-    protocol: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
-    running = tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, "1")
-    assert running is not None
+def test_a_dead_collector_holds_up_nobody_and_is_said_once(protocol: str) -> None:
+    script = (
+        "import asyncio, sys, time; from proxy.adapters.otel import tracing; from tests.adapters.records import a_record\n"
+        "running = tracing({'OTEL_EXPORTER_OTLP_ENDPOINT': sys.argv[1], 'OTEL_EXPORTER_OTLP_PROTOCOL': sys.argv[2]}, '1')\n"
+        "running.call_ended(a_record(trace=running.begin([])))\n"
+        "began = time.perf_counter(); asyncio.run(running.shutdown(0.3)); print(time.perf_counter() - began)"
+    )
+    began = time.perf_counter()
+    command = [sys.executable, "-c", script, f"http://127.0.0.1:{closed_port()}", protocol]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
 
-    with caplog.at_level(logging.INFO):
-        took_s = asyncio.run(with_spans(running))
-
-    assert took_s < 2.0
-    assert running.lost in (0, 3)  # none when the deadline came first
-    assert len([record for record in caplog.records if record.name == "chassis"]) <= 1
-    assert {record.name for record in caplog.records} <= {"chassis"}
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "Traceback" not in err
+    assert float(run.stdout) < 1.0
+    assert time.perf_counter() - began < 10  # no exit handler waits for the collector
+    assert len(run.stderr.splitlines()) <= 1, run.stderr
 
 
 def test_a_collector_that_never_answers_is_left_at_the_deadline() -> None:
@@ -147,7 +144,7 @@ def test_a_collector_that_never_answers_is_left_at_the_deadline() -> None:
         assert running is not None
         took_s = asyncio.run(with_spans(running))
 
-    assert 0.9 < took_s < 1.6
+    assert 0.45 < took_s < 1.5
 
 
 def test_the_console_exporter_prints_spans_with_service_and_scope(
