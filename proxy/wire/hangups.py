@@ -69,12 +69,12 @@ class Reading:
     def __init__(self, transport: asyncio.Transport, hangups: Hangups, left: Callable[[], None]) -> None:
         self._transport = transport
         self._hangups = hangups
-        self._left = left
+        self._left: Callable[[], None] | None = left
         self.is_on = True
 
     def pause(self) -> None:
         """Idempotent."""
-        if self.is_on and not self._transport.is_closing():
+        if self.is_on and self._left is not None and not self._transport.is_closing():
             self.is_on = False
             self._transport.pause_reading()
             self._hangups.watch(self._transport, self._left)
@@ -88,5 +88,6 @@ class Reading:
 
     def over(self) -> None:
         """The connection ends: nothing is watched any more."""
+        self._left = None
         if not self.is_on:
             self._hangups.forget(self._transport)

@@ -53,7 +53,7 @@ class ReplyParser:
     def __init__(self, settings: PoolSettings, where: str, flow: Flow) -> None:
         self._settings = settings
         self.where = where
-        self._flow = flow
+        self._flow: Flow | None = flow
         self.parts: list[bytes] = []  # body bytes of the last read
         self.on_body = self.parts.append  # httptools calls it
         self._http: HttpResponseParser | None = HttpResponseParser(self)
@@ -81,7 +81,7 @@ class ReplyParser:
 
     def close(self) -> None:
         """Lets go of whom it would call."""
-        self._http = self._request = self.reply = None
+        self._http = self._request = self._flow = self.reply = self._error = None
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes; what they had of the body is then in `parts`, which the caller empties."""

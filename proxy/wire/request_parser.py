@@ -64,7 +64,7 @@ class RequestParser:
 
     def __init__(self, limits: ServerLimits, flow: Flow, now: Callable[[], float], begin: Callable[[Request], None]) -> None:
         self._limits = limits
-        self._flow = flow
+        self._flow: Flow | None = flow
         self._now = now
         self._begin: Callable[[Request], None] | None = begin
         self._http: HttpRequestParser | None = HttpRequestParser(self)
@@ -115,7 +115,7 @@ class RequestParser:
         """Reads nothing more, and lets go of whom it would call."""
         self.closed = True
         self.unfed = b""
-        self.receiving = self._begin = self._http = None
+        self.receiving = self._begin = self._http = self._flow = None
 
     # Where messages begin and end
 

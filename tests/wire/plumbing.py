@@ -67,6 +67,19 @@ class Peer:
         data, self.seen = self.seen[:size], self.seen[size:]
         return data
 
+    async def skip(self, size: int) -> None:
+        """Takes `size` bytes without a look."""
+        size -= len(self.seen)
+        self.seen = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while size > 0:
+                data = await self.reader.read(1 << 20)
+                if not data:
+                    raise AssertionError(f"the connection ended {size} bytes early")
+                size -= len(data)
+                if size < 0:
+                    self.seen = data[size:]
+
     async def rest(self) -> bytes:
         """Takes all up to the end. Raises ConnectionError for a reset."""
         async with asyncio.timeout(PATIENCE_S):
@@ -200,6 +213,8 @@ class Rig:
         client = await self.client()
         await client.send(*parts)
         answer = await client.reply()
+        while answer[0].startswith(b"HTTP/1.1 1"):
+            answer = await client.reply()
         client.close()
         return answer
 
