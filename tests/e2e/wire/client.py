@@ -116,10 +116,10 @@ class Client:
     def go_on(self) -> None:
         self._may_read.set()
 
-    def finish(self) -> End:
+    def finish(self, closes: bool = False) -> End:
         """How the connection stood when all was over; then ends our side and takes what still comes."""
         last = self.reader.last
-        closing = last is None or not last.complete or b"close" in last.tokens(b"connection") or self.reader.broken
+        closing = closes or last is None or not last.complete or b"close" in last.tokens(b"connection") or self.reader.broken
         ended = self.wait_end(3.0 if closing else 0.0)
         if ended == "open":
             try:

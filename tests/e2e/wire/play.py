@@ -75,6 +75,7 @@ class Expected:
     interim: tuple[int, ...] = ()
     trailers: tuple[bytes, ...] = ()
     complete: bool = True
+    closes: bool = False
     target: bytes | None = None
     sent: bytes | None = None
     request_has: tuple[bytes, ...] = ()

@@ -24,7 +24,7 @@ def played(case: Case, port: int, upstream: Upstream) -> Seen:
             client.until(lambda: client.reader.whole >= case.replies or client.reader.broken is not None, "the reply did not end")
             if not case.expected.complete:
                 client.problems.clear()  # it did not end, as it should
-        ended = client.finish()
+        ended = client.finish(case.expected.closes)
     deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline and not (len(run.arrivals) >= case.requests and all(each.over.is_set() for each in run.arrivals)):
         time.sleep(0.002)
@@ -45,6 +45,8 @@ def unmet(seen: Seen, case: Case, rewrite: bool) -> list[str]:
         found += _unmet_request(seen.arrivals[-1].message, case, rewrite)
     if case.replies:
         found += _unmet_reply(seen.replies[case.replies - 1], case)
+    if expected.closes and seen.ended != "fin":
+        found.append(f"the connection is {seen.ended}, and should be closed")
     if expected.interim and not (rewrite and "expect" in case.differs) and tuple(each.status for each in seen.interims) != expected.interim:
         found.append(f"interim replies {[each.status for each in seen.interims]}, not {expected.interim}")
     if case.check is not None:

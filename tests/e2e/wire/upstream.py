@@ -88,6 +88,15 @@ class Upstream:
         self.runs[case_id] = run
         return run
 
+    def shut_idle(self) -> None:
+        """End all connections and wait until their peers have left: a proxy's next request comes over a new one."""
+        for connection in list(self.open):
+            self.loop.call_soon_threadsafe(connection.transport.close)
+        deadline = time.monotonic() + PATIENCE_S
+        while self.open and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(0.02)  # the peers have been told; now they have read it
+
     async def _serve(self) -> None:
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await self.loop.create_server(lambda: Connection(self), "127.0.0.1", self.port, ssl=self._tls)
@@ -111,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._upstream = upstream
         self._reader = Reader("request", tunnels=self._tunnels)
         self._known = 0
-        self._queue: asyncio.Queue[Arrival] = asyncio.Queue()
+        self._queue: asyncio.Queue[Arrival | None] = asyncio.Queue()
         self._writable = asyncio.Event()
         self._writable.set()
         self.left_at: float | None = None
@@ -172,6 +181,7 @@ class Connection(asyncio.Protocol):
         if self.left_at is None and not self._closing:
             self.left_at = time.monotonic()
             self._reader.end()
+            self._queue.put_nowait(None)
 
     def gone(self) -> bool:
         """Whether the peer has left; asks the socket when we do not read."""
@@ -184,12 +194,10 @@ class Connection(asyncio.Protocol):
 
     async def _play_all(self) -> None:
         while not self._closing:
-            while self._queue.empty():
-                if self.left_at is not None or self._closing:
-                    self.transport.close()
-                    return
-                await asyncio.sleep(0.002)
-            arrival = self._queue.get_nowait()
+            arrival = await self._queue.get()
+            if arrival is None:
+                self.transport.close()
+                return
             run = arrival.run
             place = run.arrivals.index(arrival)
             if place >= len(run.scripts):
