@@ -1,0 +1,64 @@
+"""Every kind of the stack, held to what all kinds promise (`contract.py`). A new kind adds its example here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from proxy.assembly.stack import STACK
+from proxy.kinds import instruct, params, refuse, rewrite
+from tests.kinds.contract import CLAIMS, SHADOW_CLAIMS, Example, Form
+
+HI = [{"role": "user", "content": "Hi"}]
+
+EXAMPLES = (
+    Example(
+        refuse.KIND,
+        spec={"message": "Not today."},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved=None,  # a call that matches is refused
+        answers=True,
+    ),
+    Example(
+        rewrite.KIND,
+        spec={"model": "gpt-4o-mini"},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o-mini", "messages": HI},
+    ),
+    Example(
+        params.KIND,
+        spec={"overrides": {"temperature": 0}, "defaults": {"seed": 7}, "remove": ["top_logprobs"], "max": {"max_tokens": 100}},
+        involved={"model": "gpt-4o", "messages": HI, "temperature": 1.5, "top_logprobs": 3, "max_tokens": 4000},
+        uninvolved={"model": "gpt-4o", "messages": HI, "temperature": 0, "seed": 1, "max_tokens": 100},
+    ),
+    Example(
+        instruct.KIND,
+        spec={"append": "Answer in one sentence."},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": "not a list"},
+    ),
+)
+
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.kind.name)
+each_form = pytest.mark.parametrize("form", Form, ids=lambda form: form.value)
+
+
+def test_every_kind_of_the_stack_has_its_example() -> None:
+    assert [example.kind.name for example in EXAMPLES] == [kind.name for kind in STACK]
+
+
+@each_form
+@each_example
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__)
+def test_enforced(claim: Callable[[Example, Form], None], example: Example, form: Form) -> None:
+    claim(example, form)
+
+
+@each_form
+@each_example
+@pytest.mark.parametrize("claim", SHADOW_CLAIMS, ids=lambda claim: claim.__name__)
+def test_shadow(claim: Callable[[Example, Form], None], example: Example, form: Form) -> None:
+    if example.kind.shadow is None:
+        pytest.skip("it cannot be observed, and `chassis check` says so")
+    claim(example, form)
