@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.policy.keywords import Text, Word, Words, fold, spelled
 
-FILLERS = [f"zqx{i}" for i in range(1_000)]
+FILLERS = [f"zqx{i}" for i in range(500)]
+
+
+@functools.cache
+def among(others: int, keyword: str) -> Words:
+    return Words([*FILLERS[:others], keyword])
+
 
 CASES = [
     ("contract", "A Contract.", True),
@@ -58,12 +66,12 @@ CASES = [
 
 
 @pytest.mark.parametrize("padding", ["", " ." * 3_000], ids=["short", "long"])
-@pytest.mark.parametrize("others", [0, 3, 40, 1_000])
+@pytest.mark.parametrize("others", [0, 3, 40, 500])
 @pytest.mark.parametrize(("keyword", "text", "found"), CASES)
 def test_a_keyword_is_a_whole_word_in_any_script_and_however_many_there_are(
     keyword: str, text: str, found: bool, others: int, padding: str
 ) -> None:
-    words = Words([*FILLERS[:others], keyword])
+    words = among(others, keyword)
     content = Text([text + padding])
 
     assert words.any_in(content) is found
@@ -71,7 +79,7 @@ def test_a_keyword_is_a_whole_word_in_any_script_and_however_many_there_are(
     assert words.found_in(content) == ([spelled(keyword)] if found else [])
 
 
-@pytest.mark.parametrize("others", [0, 40, 1_000])
+@pytest.mark.parametrize("others", [0, 40, 500])
 def test_all_of_them_means_each(others: int) -> None:
     fillers = FILLERS[:others]
     words = Words([*fillers, "contract", "board of directors", "合同"])
@@ -92,7 +100,7 @@ def test_no_text_has_no_keyword() -> None:
 
 
 def test_half_a_surrogate_pair_is_no_obstacle() -> None:
-    for others in (0, 40, 1_000):
+    for others in (0, 40, 500):
         assert Words([*FILLERS[:others], "contract"]).any_in(Text(["\ud800 contract " + "x " * 3_000]))
         assert not Words([*FILLERS[:others], "contract"]).any_in(Text(["\ud800contracts " + "x " * 3_000]))
 
@@ -110,5 +118,5 @@ def test_one_keyword_and_thousands_agree(text: str, keyword: str) -> None:
     content = Text([text])
     alone = Word(keyword).is_in(content)
 
-    for others in (0, 40, 1_000):
+    for others in (0, 40, 500):
         assert Words([*FILLERS[:others], keyword]).any_in(content) is alone
