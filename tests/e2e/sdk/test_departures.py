@@ -138,7 +138,8 @@ async def test_a_realtime_session_dropped_without_goodbye_ends_upstream(ways: Wa
         dropped_at = time.monotonic()
         session._connection.transport.abort()
         [arrival] = await asyncio.to_thread(ways.upstream.take)
+        missed_s = time.monotonic() - dropped_at
 
     assert created.type == "session.created"
-    assert time.monotonic() - dropped_at < MISSED_S
+    assert missed_s < MISSED_S
     assert arrival.close_code is None
