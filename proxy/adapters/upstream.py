@@ -7,7 +7,7 @@ Cost: for home without settings, a lookup; one splice where the model changes.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 from urllib.parse import quote
 
@@ -119,8 +119,8 @@ class Upstreams:
     def __init__(self, by_name: Mapping[str, Upstream]) -> None:
         self._by_name = by_name
 
-    async def __call__(self, call: Call) -> Reply:
-        return await self._by_name[call.target.upstream].exchange(call)
+    def __call__(self, call: Call) -> Awaitable[Reply]:
+        return self._by_name[call.target.upstream].exchange(call)
 
 
 def outbound(declared: Declared, home: bool) -> Outbound:

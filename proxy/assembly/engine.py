@@ -16,10 +16,11 @@ from proxy.assembly.hold import Holds, OverLimit
 from proxy.assembly.rules import Rule, Shadowed, chosen, of_endpoint
 from proxy.assembly.shadow import Shadows
 from proxy.assembly.shelf import Shelf
+from proxy.core.body import Headers
 from proxy.core.call import Call
 from proxy.core.faults import Failure, Refusal
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import Framing
 from proxy.core.service import FaultReport, Service, compose
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload, Unread
@@ -37,8 +38,7 @@ class Candidates:
 
     enforced: tuple[Rule, ...]
     shadows: Shadows
-    matches_body: bool
-    reads_body: bool
+    wants_body: bool  # a condition or a layer of theirs may read it
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,8 +84,7 @@ class Engine:
         return Candidates(
             enforced,
             Shadows([rule for rule in mine if rule.shadow], self._shelf, self._report),
-            any(rule.matches_body for rule in enforced),
-            holds or any(rule.reads_body for rule in enforced),
+            holds or any(rule.matches_body or rule.reads_body for rule in enforced),
         )
 
     async def __call__(self, call: Call) -> Reply:
@@ -93,34 +92,33 @@ class Engine:
         if candidates is None:
             return await self._plain(call)
         held_bytes = 0
+        request = call.request
         try:
-            facts = self._facts(call)
-            if self._wants_body(candidates, facts, call.request):
-                call, held_bytes, why = await self._held(call)
-                facts = self._facts(call, why)
+            why = NO_BODY
+            if candidates.wants_body and request.framing is not Framing.NONE:
+                kind, encoding = _content(request.headers)
+                if not kind.startswith(UNHELD) and self._wants_body(candidates, call):
+                    call, held_bytes, why = await self._held(call, encoding)
+            facts = self._facts(call, why)
             service = await self._service(candidates, facts, call)
             if candidates.shadows:
                 candidates.shadows.watch(call, facts, self._tokens)
             return await service(call)
         finally:
-            self._holds.give_back(held_bytes)
+            if held_bytes:
+                self._holds.give_back(held_bytes)
 
-    def _wants_body(self, candidates: Candidates, facts: Facts, request: Request) -> bool:
+    def _wants_body(self, candidates: Candidates, call: Call) -> bool:
         """Whether the body must be here first: a condition cannot be decided without it, or a layer of a policy that may match reads it."""
-        if not (candidates.matches_body or candidates.reads_body) or request.framing is Framing.NONE:
-            return False
-        kind = (request.header(b"content-type") or b"").lower()
-        if kind.startswith(UNHELD):
-            return False
-        if self._holds_all or (request.body.ended and request.body.size <= SMALL_BYTES):
+        body = call.request.body
+        if self._holds_all or (body.ended and body.size <= SMALL_BYTES):
             return True
+        facts = self._facts(call)
         for rule in candidates.enforced:
             if not (rule.matches_body or rule.reads_body):
                 continue
             verdict = rule.condition.test(facts)
-            if verdict is None and rule.matches_body:
-                return True
-            if verdict and rule.reads_body:
+            if (verdict is None and rule.matches_body) or (verdict and rule.reads_body):
                 return True
         return False
 
@@ -128,15 +126,14 @@ class Engine:
         request = call.request
         return Facts(call.endpoint, request.method, request.target, request.headers, call.payload, self._tokens, why)
 
-    async def _held(self, call: Call) -> tuple[Call, int, str]:
+    async def _held(self, call: Call, encoding: bytes | None) -> tuple[Call, int, str]:
         """The call with its payload, what it holds, and why there is none where there is none."""
-        request = call.request
         try:
-            data, size = await self._holds.take(request)
+            data, size = await self._holds.take(call.request)
         except OverLimit as over:
             call.journal.note("body_too_large", why=str(over))
             return call, 0, str(over)
-        payload = Payload(data, Endpoint(call.endpoint), request.header(b"content-encoding"))
+        payload = Payload(data, Endpoint(call.endpoint), encoding)
         if self._notes_model:
             try:
                 call.journal.model = payload.model
@@ -179,3 +176,16 @@ class Engine:
             service = compose([self._shelf.layer(each) for each in layers], self._innermost, self._report)
             stack = self._stacks[key] = Stack(service, tuple(shadowed))
         return stack
+
+
+def _content(headers: Headers) -> tuple[bytes, bytes | None]:
+    """The content type, lower case and empty where there is none, and the encoding: in one pass, as the headers are many."""
+    kind, encoding = b"", None
+    for name, value in headers:
+        size = len(name)
+        if size == 12:
+            if not kind and name.lower() == b"content-type":
+                kind = value.lower()
+        elif size == 16 and encoding is None and name.lower() == b"content-encoding":
+            encoding = value
+    return kind, encoding

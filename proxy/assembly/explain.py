@@ -22,8 +22,8 @@ from proxy.core.clock import LoopClock
 from proxy.core.journal import Entry, Journal
 from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
-from proxy.core.service import compose
-from proxy.openai.endpoints import Endpoint, endpoint_of
+from proxy.core.service import fixed
+from proxy.openai.endpoints import endpoint_of
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.conditions import Explained
 from proxy.policy.facts import Facts, TakesLong
@@ -94,7 +94,7 @@ async def explain(policies: Policies, method: bytes, target: bytes, headers: Hea
     engine = Engine(policies.rules, shelf, looking, _raise, tokens=tokens)
     journal = Journal(clock.now)
     call = Call("explain", endpoint, request, Target(policies.home), journal, Allowance(policies.exchanges))
-    reply = await compose((Answer(),), engine, _raise)(call)
+    reply = await fixed((Answer(),), engine)(call)
     out.status, out.headers, out.reply = reply.status, reply.headers, await reply.body.read_all()
     out.journal = journal.entries
     if looking.call is not None:

@@ -18,7 +18,7 @@ from proxy.assembly.shelf import Shelf
 from proxy.assembly.stack import ORDER
 from proxy.core.call import Target
 from proxy.core.clock import Clock
-from proxy.core.service import FaultReport, Layer, Service, compose
+from proxy.core.service import FaultReport, Layer, Service, fixed
 from proxy.openai.tokens import Tokens
 from proxy.policy.upstreams import Upstream as Declared
 from proxy.wire.pool import Pool
@@ -62,7 +62,7 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
     upstreams = {name: _upstream(declared, name == home, outside, before) for name, declared in policies.upstreams.items()}
     shelf = Shelf(outside.clock, ORDER, before.shelf if before is not None else None)
     shelf.keep_only(frozenset((rule.name, part.digest) for rule in policies.rules for part in rule.parts))
-    innermost = compose(outside.around_exchange, Upstreams(upstreams), outside.report)
+    innermost = fixed(outside.around_exchange, Upstreams(upstreams))
     engine = Engine(
         policies.rules,
         shelf,
@@ -73,7 +73,7 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
         holds_all=any(upstream.renames_models for upstream in upstreams.values()),
         notes_model=outside.notes_model,
     )
-    service = compose((*outside.around_call, Answer()), engine, outside.report)
+    service = fixed((*outside.around_call, Answer()), engine)
     return Generation((before.number if before is not None else 0) + 1, policies, service, Target(home), shelf, upstreams)
 
 

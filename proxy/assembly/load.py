@@ -117,7 +117,8 @@ def covered(loaded: Loaded) -> Iterator[Problem]:
                 if first is not None:
                     what = f"{name}.{field}" if field else name
                     message = f"`{what}` never acts: '{first.name}' ({first.place('name')}) matches whenever this does, and comes first"
-                    yield policy.problem(("apply", name), message, "the first in file order wins; put the narrower one first", Severity.WARNING)
+                    hint = "the first in file order wins; put the narrower one first"
+                    yield policy.problem(("apply", name), message, hint, Severity.WARNING)
         before.append(policy)
 
 

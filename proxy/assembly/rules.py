@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from proxy.policy.kind import Kind
 from proxy.policy.conditions import Condition
+from proxy.policy.kind import Kind
 from proxy.policy.spec import Spec
 
 

@@ -6,6 +6,7 @@ Cost: one coroutine a layer and one for its shield.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from proxy.core.call import Call
@@ -88,8 +89,16 @@ def shielded(layer: Layer, inner: Service, report: FaultReport) -> Service:
 
 
 def compose(layers: Iterable[Layer], innermost: Service, report: FaultReport) -> Service:
-    """Layers around `innermost`; the first is the outermost."""
+    """Layers around `innermost`, each in its shield; the first is the outermost."""
     service = innermost
     for layer in reversed(list(layers)):
         service = shielded(layer, service, report)
+    return service
+
+
+def fixed(layers: Iterable[Layer], innermost: Service) -> Service:
+    """The same without shields: for the few layers that are part of every call, which guard themselves."""
+    service = innermost
+    for layer in reversed(list(layers)):
+        service = partial(layer.__call__, inner=service)
     return service

@@ -52,10 +52,8 @@ def last_user(endpoint: Endpoint, get: Get) -> str | None:
     """The text of the last user turn, its parts on lines of their own; None where no user says anything."""
     if endpoint is Endpoint.CHAT or endpoint is Endpoint.RESPONSES:
         turns = get("messages" if endpoint is Endpoint.CHAT else "input")
-        if isinstance(turns, str):
-            return turns
         if not isinstance(turns, list):
-            return None
+            return turns if isinstance(turns, str) and endpoint is Endpoint.RESPONSES else None
         for turn in reversed(turns):
             if isinstance(turn, dict) and turn.get("role") == USER:
                 return "\n".join(parts_of(turn.get("content")))
