@@ -33,7 +33,7 @@ SCENES = (
     Scene("A short question for gpt-4o: the small model will do.", "What is a chassis?"),
     Scene("A long prompt: it stays with gpt-4o, byte for byte.", LONG),
     Scene("Short, but about a contract: it stays, too. A policy in shadow notes what it would have done.", "Is this contract fair?"),
-    Scene("The app asks for 100,000 tokens, and streams: the cap is lowered, the words come as they are made.", "Why is it quiet?", {"max_tokens": 100_000, "stream": True}),
+    Scene("The app streams, and asks for 100,000 tokens: the cap is lowered.", "Why is it quiet?", {"max_tokens": 100_000, "stream": True}),
     Scene("What must not leave is refused before it costs anything.", "Translate this: INTERNAL USE ONLY. The new plan is simple."),
 )
 

@@ -10,10 +10,12 @@ from typing import Any
 import click
 import orjson
 
-from proxy.assembly.explain import Explanation, explain as run
+from proxy.assembly.explain import Explanation
+from proxy.assembly.explain import explain as run
 from proxy.assembly.load import load
 from proxy.cli.options import environment, no_secrets, output_format, policies_argument
 from proxy.core.body import Headers
+from proxy.core.journal import Entry
 from proxy.policy.conditions import Explained
 from proxy.policy.problems import PolicyError
 
@@ -88,9 +90,7 @@ def as_text(found: Explanation) -> list[str]:
         fields = f" ({', '.join(lost.fields)})" if lost.fields else ""
         lines.append(f"  shadowed: {lost.kind}{fields} of {lost.policy}, by {lost.by}")
     lines += ["", "decided:"]
-    lines += [f"  {entry.kind}{_of(entry.policy)}{' (shadow)' if entry.shadow else ''}: {_shown(entry.what)}" for entry in found.journal] or [
-        "  nothing"
-    ]
+    lines += [_decision(entry) for entry in found.journal] or ["  nothing"]
     lines.append("")
     if found.upstream is None:
         lines.append(f"answered by the proxy itself: {found.status}")
@@ -111,8 +111,9 @@ def _tree(conditions: tuple[Explained, ...], depth: int) -> list[str]:
     return lines
 
 
-def _of(policy: str | None) -> str:
-    return f" of {policy}" if policy is not None else ""
+def _decision(entry: Entry) -> str:
+    whose = f" of {entry.policy}" if entry.policy is not None else ""
+    return f"  {entry.kind}{whose}{' (shadow)' if entry.shadow else ''}: {_shown(entry.what)}"
 
 
 def _shown(value: object) -> str:
@@ -144,7 +145,8 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "stack": [{"kind": kind, "policy": policy} for kind, policy in found.stack],
         "shadowed": [{"kind": lost.kind, "policy": lost.policy, "fields": lost.fields, "by": lost.by} for lost in found.shadowed],
         "journal": [
-            {"kind": entry.kind, "policy": entry.policy, "acted": entry.acted, "shadow": entry.shadow, **entry.what} for entry in found.journal
+            {"kind": entry.kind, "policy": entry.policy, "acted": entry.acted, "shadow": entry.shadow, **entry.what}
+            for entry in found.journal
         ],
         "holds_body": found.holds_body,
         "exchange": None

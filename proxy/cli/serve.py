@@ -13,25 +13,33 @@ import click
 from proxy.assembly.load import Policies, load, refuse_own_listener, refuse_without_upstream
 from proxy.cli.options import environment
 from proxy.policy.problems import PolicyError
-from proxy.server.app import Server, Settings, serve as run
+from proxy.server.app import Server, Settings
+from proxy.server.app import serve as run
+
+
+def _option(name: str, help: str, default: Any = None, **more: Any) -> Any:
+    """A flag with its `CHASSIS_*` variable."""
+    shown = {"show_default": True} if default is not None else {}
+    return click.option(name, default=default, envvar="CHASSIS_" + name[2:].replace("-", "_").upper(), help=help, **shown, **more)
+
+
+PORT = click.IntRange(0, 65535)
 
 
 @click.command()
-@click.option("--policies", type=click.Path(path_type=Path), envvar="CHASSIS_POLICIES", help="A policy file, or a folder of them.")
-@click.option("--upstream", metavar="URL", envvar="CHASSIS_UPSTREAM", help="Where calls go by default, up to and with /v1.")
-@click.option("--host", default="127.0.0.1", show_default=True, envvar="CHASSIS_HOST", help="The data port's address.")
-@click.option("--port", default=4141, show_default=True, type=click.IntRange(0, 65535), envvar="CHASSIS_PORT", help="The data port.")
-@click.option("--admin-host", default="127.0.0.1", show_default=True, envvar="CHASSIS_ADMIN_HOST", help="The admin port's address.")
-@click.option(
-    "--admin-port", default=4142, show_default=True, type=click.IntRange(0, 65535), envvar="CHASSIS_ADMIN_PORT", help="Probes and metrics."
-)
-@click.option("--admin-token", envvar="CHASSIS_ADMIN_TOKEN", help="Asked for by the admin port, but for its probes.", metavar="TEXT")
-@click.option("--workers", default=1, show_default=True, type=int, envvar="CHASSIS_WORKERS", help="Processes; one for now.")
-@click.option("--drain", default=25.0, show_default=True, type=float, envvar="CHASSIS_DRAIN", help="Seconds that calls have to end after TERM.")
-@click.option("--log", type=click.Choice(["json", "text", "off"]), default="json", show_default=True, envvar="CHASSIS_LOG", help="One line a call.")
-@click.option("--bypass", is_flag=True, envvar="CHASSIS_BYPASS", help="Carry everything untouched, whatever the policies say.")
-@click.option("--no-secrets", is_flag=True, envvar="CHASSIS_NO_SECRETS", help="A missing secret is only a warning.")
-@click.option("--scripted", is_flag=True, envvar="CHASSIS_SCRIPTED", help="Where no --upstream is given: a built-in one that makes up answers.")
+@_option("--policies", "A policy file, or a folder of them.", type=click.Path(path_type=Path), metavar="PATH")
+@_option("--upstream", "Where calls go by default, up to and with /v1.", metavar="URL")
+@_option("--host", "The data port's address.", "127.0.0.1")
+@_option("--port", "The data port; 0 takes a free one.", 4141, type=PORT)
+@_option("--admin-host", "The admin port's address.", "127.0.0.1")
+@_option("--admin-port", "Probes, metrics, what is loaded.", 4142, type=PORT)
+@_option("--admin-token", "Asked for by the admin port, but for its probes.", metavar="TEXT")
+@_option("--workers", "Processes; one for now.", 1, type=int)
+@_option("--drain", "Seconds that calls have to end after TERM.", 25.0, type=click.FloatRange(0, 3600))
+@_option("--log", "One line a call, on standard output.", "json", type=click.Choice(["json", "text", "off"]))
+@_option("--bypass", "Carry everything untouched, whatever the policies say.", is_flag=True)
+@_option("--no-secrets", "A missing secret is only a warning.", is_flag=True)
+@_option("--scripted", "Where there is no --upstream: a built-in one that makes up answers.", is_flag=True)
 def serve(**given: Any) -> None:
     """Run the proxy. The app sets OPENAI_BASE_URL to the address that is printed, and nothing else."""
     if given["workers"] != 1:

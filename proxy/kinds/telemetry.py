@@ -97,6 +97,7 @@ class ExchangeTelemetry:
         # the outermost call, as `call` itself holds the record that will hold this one: a cycle
         record = ExchangeRecord(whole.call if known else call, self._clock, call.target, self._now())
         if known:
+            whole.target = call.target
             whole.exchanges.append(record)
             if whole.trace is not None:
                 record.trace = whole.trace.exchange()

@@ -54,10 +54,11 @@ def _joins(character: str) -> bool:
 class Text:
     """A text made ready for keywords: folded, and its bytes and words when they are first asked for."""
 
-    __slots__ = ("_bytes", "_words", "folded")
+    __slots__ = ("_bytes", "_words", "folded", "texts")
 
     def __init__(self, texts: Sequence[str]) -> None:
         """`texts` are apart from each other: no phrase reaches from one into the next."""
+        self.texts = texts
         self.folded = fold(texts[0] if len(texts) == 1 else "\0".join(texts))
         self._bytes: bytes | None = None
         self._words: frozenset[str] | None = None

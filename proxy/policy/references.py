@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from proxy.policy.document_spec import LimitsSpec
 from proxy.policy.match_spec import MatchSpec
-from proxy.policy.problems import Path, Place, Problem, Severity, did_you_mean, listed
+from proxy.policy.problems import Path, Place, Problem, Severity, did_you_mean, listed, shortened
 from proxy.policy.secrets import Env, ReadFile
 from proxy.policy.source import Source
 from proxy.policy.units import Wrong
@@ -150,7 +150,7 @@ class References:
         """Told only where no file declares it, so that a mistake in the declaration is told once."""
         if name not in known:
             hint = did_you_mean(name, known) or (f"declared: {listed(sorted(known))}" if known else f"no {what} is declared")
-            self.problems.append(source.problem(path, f"unknown {what} '{name}'", hint))
+            self.problems.append(source.problem(path, f"unknown {what} '{shortened(name)}'", hint))
 
     # Policies
 

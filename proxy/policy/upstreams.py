@@ -15,8 +15,8 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from proxy.policy.addresses import Address, address
 from proxy.policy.problems import Path
 from proxy.policy.secrets import Env, Missing, ReadFile, Secret, check_references, has_reference, read_file
-from proxy.policy.spec import Line, OneOrMany, Spec, Wrong
-from proxy.policy.units import SECRET
+from proxy.policy.spec import Line, Spec, Wrong
+from proxy.policy.units import SECRET, Many
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
 FRAMING = frozenset(
@@ -84,7 +84,7 @@ class HeadersSpec(Spec):
         json_schema_extra={**SECRET},
         repr=False,
     )
-    keep: OneOrMany[HeaderName] | tuple[()] = Field(
+    keep: Annotated[tuple[HeaderName, ...], Many()] = Field(
         (), description="Headers of the caller that may follow to this upstream, beyond the usual allow-list. Home gets all of them anyway."
     )
 

@@ -14,22 +14,13 @@ from typing import Any
 import yaml
 
 from proxy.policy.problems import Path, Place, Problem, did_you_mean, shortened
+from proxy.policy.scalars import MAX_DIGITS, TooLong, scalar, spelled
 
 MAX_BYTES = 1024 * 1024  # a Kubernetes ConfigMap holds no more
 MAX_DEPTH = 64  # the deepest sensible policy is under 20
 MAX_VALUES = 100_000  # after aliases are expanded; a full file without aliases stays below
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+").fullmatch
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?").fullmatch
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((f"{sign}{word}" for sign in ("", "+") for word in (".inf", ".Inf", ".INF")), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]").search
 _CORE = "tag:yaml.org,2002:"
 
@@ -251,14 +242,10 @@ class _Reader:
         return value
 
     def _resolved(self, text: str, line: int, column: int) -> Any:
-        """A plain scalar by the core schema of YAML 1.2."""
-        if text in _WORDS:
-            return _WORDS[text]
-        if len(text) > 400 and (_INT(text) or _FLOAT(text)):
-            raise self._stop(line, column, "a number of more than 400 digits")
-        if _INT(text):
-            return int(text[2:], {"o": 8, "x": 16}[text[1]]) if text[1:2] in {"o", "x"} else int(text)
-        return float(text) if _FLOAT(text) else text
+        try:
+            return scalar(text)
+        except TooLong:
+            raise self._stop(line, column, f"a number of more than {MAX_DIGITS} digits") from None
 
     # Values and places, from nodes whose size and height are known to be small
 
@@ -294,7 +281,7 @@ class _Reader:
         if key.pairs is not None or key.items is not None:
             self._problem(key.line, key.column, "a key must be text", "braces and brackets cannot be a key: quote the text")
         else:
-            self._problem(key.line, key.column, f"a key must be text, got {_spelled(key.value)}", "put it in quotes")
+            self._problem(key.line, key.column, f"a key must be text, got {spelled(key.value)}", "put it in quotes")
 
     def _merge(self, source: _Node, out: dict[str, Any], path: Path) -> None:
         """`<<`: what stands in the mapping itself wins, then the sources in their order."""
@@ -316,10 +303,3 @@ class _Reader:
             out.update(taken)
             for more in nested:
                 self._merge(more, out, path)
-
-
-def _spelled(value: Any) -> str:
-    """A scalar as YAML writes it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -25,7 +25,6 @@ from proxy.assembly.generation import Generation, Outside, build
 from proxy.assembly.load import Policies
 from proxy.assembly.reload import Reload
 from proxy.core.clock import LoopClock
-from proxy.core.service import Layer
 from proxy.core.tasks import spawn
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
 from proxy.server.admin import admin_app, is_loopback

@@ -68,10 +68,7 @@ class Status:
 
 def _upstream(upstream: Upstream, home: bool) -> dict[str, object]:
     spec = upstream.spec
-    if spec.key is None:
-        key = "the caller's" if home else "none"
-    else:
-        key = "written in the file" if is_plain_key(spec) else spec.key
+    key = "written in the file" if is_plain_key(spec) else spec.key or ("the caller's" if home else "none")
     return {"name": upstream.name, "url": spec.url, "home": home, "key": key, "trace": spec.trace}
 
 

@@ -17,6 +17,7 @@ from proxy.core.request import Framing, Request
 from proxy.core.tasks import spawn
 from proxy.wire.head import request_head
 from proxy.wire.reply_parser import ReplyParser
+from proxy.wire.tls import said_goodbye
 from proxy.wire.tunnel import UpstreamSide
 from proxy.wire.upload import Upload
 
@@ -108,7 +109,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
 
     def eof_received(self) -> bool:
-        self._ended_cleanly = True
+        tls = self.transport.get_extra_info("ssl_object")
+        self._ended_cleanly = tls is None or said_goodbye(tls)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
