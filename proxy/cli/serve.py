@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from proxy.policy.problems import PolicyError
 from proxy.server.app import Server, Settings
 from proxy.server.app import serve as run
 
+Command = Callable[..., None]
 
-def _option(name: str, help: str, default: Any = None, **more: Any) -> Any:
+
+def _option(name: str, help: str, default: Any = None, **more: Any) -> Callable[[Command], Command]:
     """A flag with its `CHASSIS_*` variable."""
-    shown = {"show_default": True} if default is not None else {}
-    return click.option(name, default=default, envvar="CHASSIS_" + name[2:].replace("-", "_").upper(), help=help, **shown, **more)
+    variable = "CHASSIS_" + name[2:].replace("-", "_").upper()
+    return click.option(name, default=default, envvar=variable, help=help, show_default=default is not None, **more)
 
 
 PORT = click.IntRange(0, 65535)
