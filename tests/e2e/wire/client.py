@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -95,6 +96,13 @@ class Client:
             self.problems.append(f"nobody took {len(data)} bytes within {PATIENCE_S:g} s")
         except OSError as problem:
             self.problems.append(f"sending failed: {problem!r}") if self.ended == "open" else None
+
+    def push(self, size_bytes: int, patience_s: float) -> int:
+        """Send pattern until nobody takes a byte for `patience_s`; how many were taken."""
+        sent, pattern = 0, bytes(range(256)) * 257
+        while sent < size_bytes and select.select([], [self._socket], [], patience_s)[1]:
+            sent += self._socket.send(pattern[sent % 256 :][: min(65536, size_bytes - sent)], socket.MSG_DONTWAIT)
+        return sent
 
     def until(self, ready: Callable[[], bool], otherwise: str, patience_s: float = PATIENCE_S) -> bool:
         """Wait for `ready`, or for the end of the connection; whether it came true. `otherwise` goes to the problems."""
