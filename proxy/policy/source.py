@@ -85,18 +85,17 @@ def _take(source: Source, document: DocumentSpec, indexes: Iterable[int]) -> Non
 def _without(value: dict[str, Any], locs: Iterable[Path]) -> tuple[dict[str, Any], list[int]]:
     """The document without its wrong parts, and the indexes of the policies that are left."""
     out = {**value, "version": 1}
-    policies = out.get("policies")
-    kept = list(range(len(policies))) if isinstance(policies, list) else []
+    wrong: set[int] = set()
     for loc in locs:
         section = loc[0] if loc else ""
         if section == "policies" and len(loc) > 1 and isinstance(loc[1], int):
-            kept = [i for i in kept if i != loc[1]]
+            wrong.add(loc[1])
         elif section in ("upstreams", "signals") and len(loc) > 1 and isinstance(out.get(section), dict):
             out[section] = {name: each for name, each in out[section].items() if name != loc[1]}
         elif section != "version":
             out.pop(str(section), None)
-    if isinstance(out.get("policies"), list):
-        out["policies"] = [out["policies"][i] for i in kept]
-    else:
-        kept = []
+    if not isinstance(out.get("policies"), list):
+        return out, []
+    kept = [i for i in range(len(out["policies"])) if i not in wrong]
+    out["policies"] = [out["policies"][i] for i in kept]
     return out, kept

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, PlainSerializer
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -41,13 +41,35 @@ class Model(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         out = handler(schema)
+        whole = handler.resolve_ref_schema(out)
+        properties = whole.get("properties", {})
+        for name, field in cls.model_fields.items():
+            shown = properties.get(field.alias or name, {})
+            _without_null(shown)
+            for marker in field.metadata:
+                if isinstance(marker, PlainSerializer) and "default" in shown:
+                    shown["default"] = marker.func(shown["default"])  # type: ignore[call-arg]
         if cls.shorthand is not None:
-            whole = handler.resolve_ref_schema(out)
             full = dict(whole)
             short = full.get("properties", {}).get(cls.shorthand, {})
             whole.clear()
             whole.update({"anyOf": [short, full], "description": full.get("description", "")})
         return out
+
+
+def _without_null(field: dict[str, Any]) -> None:
+    """A key is left out, never null: what pydantic allows for an unset field is not offered to who writes YAML."""
+    arms = field.get("anyOf")
+    if arms is None or {"type": "null"} not in arms:
+        return
+    if field.get("default", ...) is None:
+        del field["default"]
+    rest = [arm for arm in arms if arm != {"type": "null"}]
+    if len(rest) == 1:
+        del field["anyOf"]
+        field.update({**rest[0], **field})
+    else:
+        field["anyOf"] = rest
 
 
 class Spec(Model):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -61,17 +61,37 @@ def share(value: Any) -> float:
     return float(found[1]) / 100
 
 
+def duration_text(value: float) -> str:
+    """Seconds as YAML writes them, in the largest unit that stays whole."""
+    for unit in ("d", "h", "m", "s"):
+        if value and value % _SECONDS[unit] == 0:
+            return f"{value / _SECONDS[unit]:.0f}{unit}"
+    return f"{value * 1000:g}ms" if value else "0s"
+
+
+def size_text(value: int) -> str:
+    """Bytes as YAML writes them, in the largest unit that stays whole."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if value and value % _SIZES[unit] == 0:
+            return f"{value // _SIZES[unit]}{unit}"
+    return f"{value}B"
+
+
+def share_text(value: float) -> str:
+    """A part of one as YAML writes it."""
+    return f"{value * 100:g}%"
+
+
 def with_unit(bound: Any, written: Any) -> str:
-    """`bound` of a limit in the unit family in which the value was `written`, for a message."""
-    text = f"{bound:g}" if isinstance(bound, float) else str(bound)
+    """`bound` of a limit with the unit with which the value was `written`, for a message."""
     if isinstance(written, str):
         if _DURATION(written):
-            return f"{text}s"
+            return duration_text(float(bound))
         if _SIZE(written):
-            return f"{text}B"
+            return size_text(int(bound))
         if _SHARE(written):
-            return f"{float(bound) * 100:g}%"
-    return text
+            return share_text(float(bound))
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _is_number(value: Any) -> bool:
@@ -85,12 +105,23 @@ def _text_schema(pattern: str, description: str, examples: list[str]) -> WithJso
 
 
 Seconds = Annotated[
-    float, BeforeValidator(seconds), _text_schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$", "A duration with its unit.", ["200ms", "2s", "1m", "1h"])
+    float,
+    BeforeValidator(seconds),
+    PlainSerializer(duration_text, when_used="json"),
+    _text_schema(r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$", "A duration with its unit.", ["200ms", "2s", "1m", "1h"]),
 ]
 Bytes = Annotated[
-    int, BeforeValidator(size_bytes), _text_schema(r"^\d+(B|KiB|MiB|GiB|KB|MB|GB)$", "A size with its unit.", ["64KiB", "4MiB"])
+    int,
+    BeforeValidator(size_bytes),
+    PlainSerializer(size_text, when_used="json"),
+    _text_schema(r"^[0-9]+(B|KiB|MiB|GiB|KB|MB|GB)$", "A size with its unit.", ["64KiB", "4MiB"]),
 ]
-Percent = Annotated[float, BeforeValidator(share), _text_schema(r"^\d+(\.\d+)?%$", "A share of the whole.", ["1%", "25%"])]
+Percent = Annotated[
+    float,
+    BeforeValidator(share),
+    PlainSerializer(share_text, when_used="json"),
+    _text_schema(r"^[0-9]+(\.[0-9]+)?%$", "A share of the whole.", ["1%", "25%"]),
+]
 
 
 def _one_line(value: str) -> str:

@@ -254,3 +254,9 @@ def test_a_cheap_no_spares_the_count() -> None:
         compiled({"prompt_tokens": {"below": 5}, "model": "x"}).test(facts({"model": "y", "messages": user("a")}, tokens=counter)) is False
     )
     assert counter.asked == []
+
+
+def test_every_field_of_a_match_has_its_builder() -> None:
+    from proxy.policy.match import _BUILDERS
+
+    assert set(_BUILDERS) == set(MatchSpec.model_fields)

@@ -73,3 +73,13 @@ def test_the_schema_allows_the_short_form() -> None:
 
 def test_a_spec_sends_nowhere_unless_it_says_so() -> None:
     assert list(Leaf(names=("a",)).upstreams()) == []
+
+
+def test_the_schema_offers_no_null_and_defaults_with_their_units() -> None:
+    from tests.policy.kinds_for_tests import EntrySpec, HoldSpec, RetrySpec
+
+    wait = RetrySpec.model_json_schema()["properties"]["wait"]
+    hold = HoldSpec.model_json_schema()["properties"]
+
+    assert EntrySpec.model_json_schema()["properties"]["model"] == {"type": "string", "description": "Its model.", "title": "Model"}
+    assert (wait["type"], wait["default"], hold["size"]["default"], hold["share"]["default"]) == ("string", "1s", "1KiB", "1%")

@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from proxy.policy.spec import Bytes, Json, Line, OneOrMany, Percent, Seconds, Spec
-from proxy.policy.units import Wrong, seconds, share, size_bytes, with_unit
+from proxy.policy.units import Wrong, duration_text, seconds, share, size_bytes, size_text, with_unit
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,13 @@ def test_the_types_work_in_a_model_and_in_its_schema() -> None:
 def test_what_no_json_and_no_header_can_carry_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Units.read(bad)
+
+
+@pytest.mark.parametrize("text", ["0s", "200ms", "1s", "90s", "2m", "1h", "7d", "1.5ms"])
+def test_a_duration_is_written_as_it_is_read(text: str) -> None:
+    assert duration_text(seconds(text)) == text
+
+
+@pytest.mark.parametrize("text", ["0B", "1000B", "64KiB", "4MiB", "1GiB"])
+def test_a_size_is_written_as_it_is_read(text: str) -> None:
+    assert size_text(size_bytes(text)) == text
