@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from proxy.core.clock import now_of
 from proxy.core.faults import Failure, Fault, Refusal
 from proxy.core.reply import Reply
 from proxy.core.request import Request
@@ -33,6 +34,7 @@ class Listener:
         self.handler = handler
         self.limits = limits
         self.loop = asyncio.get_running_loop()
+        self.now = now_of(self.loop)
         self.hangups = Hangups(self.loop)
         self.is_draining = False
         self._refusal = refusal

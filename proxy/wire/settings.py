@@ -6,7 +6,7 @@ Everything that waits, buffers, queues or counts in this package is bounded by a
 from __future__ import annotations
 
 import ssl as tls
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 KIB = 1024
 
@@ -47,7 +47,7 @@ class HttpProxy:
     host: str
     port: int
     user: str | None = None
-    password: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(slots=True, frozen=True)

@@ -46,7 +46,9 @@ async def test_a_call_goes_through_byte_for_byte() -> None:
 async def test_pipelined_requests_are_answered_in_order_over_one_upstream_connection() -> None:
     async with rig(answering(*(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % n for n in range(5)))) as it:
         client = await it.client()
-        await client.send(GET + post(b"abc") + GET + b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + GET)
+        await client.send(
+            GET + post(b"abc") + GET + b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + GET
+        )
         bodies = [(await client.reply())[1] for _ in range(5)]
 
     assert bodies == [b"0", b"1", b"2", b"3", b"4"]
@@ -186,7 +188,9 @@ async def test_interim_replies_and_trailers_go_both_ways() -> None:
     reply = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + CHUNKED + b"2\r\nhi\r\n0\r\nX-Sum: 2\r\n\r\n"
     async with rig(answering(reply, seen=seen)) as it:
         client = await it.client()
-        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nyo\r\n0\r\nX-Sum: 1\r\n\r\n")
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nyo\r\n0\r\nX-Sum: 1\r\n\r\n"
+        )
         interim = await client.until(b"\r\n\r\n")
         answer = await client.reply()
 
@@ -477,7 +481,9 @@ async def test_a_body_that_breaks_is_refused_and_its_upstream_is_dropped(behind:
 
     async with rig(script) as it:
         client = await it.client()
-        await client.send(behind + b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"nonsense\r\n0\r\n\r\n")
+        await client.send(
+            behind + b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"nonsense\r\n0\r\n\r\n"
+        )
         if behind:
             await client.reply()
         head, _ = await client.reply()

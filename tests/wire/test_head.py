@@ -85,7 +85,9 @@ def test_an_absolute_target_becomes_its_path(target: bytes, sent: bytes) -> None
     assert origin_form(b"OPTIONS", target) == sent
 
 
-@pytest.mark.parametrize("target", [b"http://user:pw@h/x", b"http://user@h", b"ftp://h/x", b"http:///x", b"http://", b"*", b"v1/x", b"http://a b/"])
+@pytest.mark.parametrize(
+    "target", [b"http://user:pw@h/x", b"http://user@h", b"ftp://h/x", b"http:///x", b"http://", b"*", b"v1/x", b"http://a b/"]
+)
 def test_another_form_of_target_is_refused(target: bytes) -> None:
     with pytest.raises(Refusal):
         origin_form(b"GET", target)
@@ -101,7 +103,9 @@ def test_a_path_is_not_touched(target: bytes) -> None:
 def test_pairs_leave_in_their_order_with_their_own_spelling() -> None:
     request = read((b"X-b", b"2"), (b"x-A", b""), (b"X-b", b"\xe9"), (b"Content-Length", b"0"))
 
-    assert request_head(request, b"up:1") == b"POST /v1/x HTTP/1.1\r\nHost: up:1\r\nX-b: 2\r\nx-A: \r\nX-b: \xe9\r\nContent-Length: 0\r\n\r\n"
+    assert (
+        request_head(request, b"up:1") == b"POST /v1/x HTTP/1.1\r\nHost: up:1\r\nX-b: 2\r\nx-A: \r\nX-b: \xe9\r\nContent-Length: 0\r\n\r\n"
+    )
 
 
 def test_host_is_the_upstreams_in_its_place() -> None:
@@ -175,7 +179,9 @@ def test_an_upgrade_is_asked_for_by_a_get_only() -> None:
     assert read(*pairs, (b"Content-Length", b"2"), method=b"GET").upgrade is None
 
 
-@pytest.mark.parametrize(("asked", "kept"), [(b"h2c", None), (b"h2c, websocket", b"websocket"), (b"Foo/2, bar", b"Foo/2, bar"), (b" ,", None)])
+@pytest.mark.parametrize(
+    ("asked", "kept"), [(b"h2c", None), (b"h2c, websocket", b"websocket"), (b"Foo/2, bar", b"Foo/2, bar"), (b" ,", None)]
+)
 def test_h2c_is_never_asked_for(asked: bytes, kept: bytes | None) -> None:
     assert without_h2c(asked) == kept
 
@@ -217,7 +223,9 @@ def test_an_old_client_gets_the_close_instead_of_chunks() -> None:
 
 
 def test_an_old_client_that_asked_for_it_is_told_that_the_connection_is_kept() -> None:
-    assert reply_head(reply(200, Framing.LENGTH, (b"Content-Length", b"0")), get(minor=0), False)[0].endswith(b"Connection: keep-alive\r\n\r\n")
+    assert reply_head(reply(200, Framing.LENGTH, (b"Content-Length", b"0")), get(minor=0), False)[0].endswith(
+        b"Connection: keep-alive\r\n\r\n"
+    )
 
 
 def test_a_length_never_stands_beside_chunks() -> None:

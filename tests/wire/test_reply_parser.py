@@ -39,7 +39,16 @@ class Upstream:
     def seen(self) -> tuple[object, ...]:
         reply = self.parser.reply
         assert reply is not None
-        what = (reply.status, reply.reason, reply.headers, reply.framing, self.body, self.parser.complete, self.parser.trailers, self.parser.keep)
+        what = (
+            reply.status,
+            reply.reason,
+            reply.headers,
+            reply.framing,
+            self.body,
+            self.parser.complete,
+            self.parser.trailers,
+            self.parser.keep,
+        )
         return (*what, self.interims)
 
 
@@ -138,7 +147,6 @@ def test_a_bad_head_is_a_bad_reply_wherever_it_is_split(wire: bytes) -> None:
 
         with pytest.raises(Failure) as caught:
             upstream.feed(*(wire[at : at + step] for at in range(0, len(wire), step)))
-            pytest.fail(f"it was taken: {upstream.seen()!r:.300}")
 
         assert caught.value.fault is Fault.BAD_REPLY
 
@@ -148,7 +156,15 @@ START = HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 
 @pytest.mark.parametrize(
     "rest",
-    [b"5\nworld\r\n", b"x\r\n", b"-1\r\n", b"5\r\nworldly\r\n", b"0\r\nT : 1\r\n\r\n", b"5;" + b"a" * 17_000, b"0\r\n" + b"T: 1\r\n" * 3000],
+    [
+        b"5\nworld\r\n",
+        b"x\r\n",
+        b"-1\r\n",
+        b"5\r\nworldly\r\n",
+        b"0\r\nT : 1\r\n\r\n",
+        b"5;" + b"a" * 17_000,
+        b"0\r\n" + b"T: 1\r\n" * 3000,
+    ],
     ids=["bare LF", "no size", "negative", "too long", "bad trailer", "long extension", "many trailers"],
 )
 def test_bad_chunks_truncate_the_reply_behind_its_good_bytes(rest: bytes) -> None:
@@ -228,9 +244,11 @@ def test_garbage_never_breaks_it() -> None:
             wire[draw.randrange(len(wire))] = draw.choice((0, 10, 13, 32, 48, 255, draw.randrange(256)))
         upstream = Upstream()
         at = draw.randrange(len(wire))
+        fault = None
         try:
             upstream.feed(bytes(wire[:at]), bytes(wire[at:]))
         except Failure as failure:
-            assert failure.fault in (Fault.BAD_REPLY, Fault.TRUNCATED)
-        else:
-            assert upstream.body == b"" or upstream.parser.reply is not None
+            fault = failure.fault
+
+        assert fault in (None, Fault.BAD_REPLY, Fault.TRUNCATED)
+        assert upstream.body == b"" or upstream.parser.reply is not None

@@ -165,7 +165,6 @@ def test_an_attack_is_refused_wherever_it_is_split(wire: bytes, status: int) -> 
 
         with pytest.raises(Refusal) as caught:
             client.feed(*(wire[at : at + step] for at in range(0, len(wire), step)))
-            pytest.fail(f"it was taken: {client.seen()!r:.300}")
 
         assert caught.value.status == status
         assert client.parser.closed
@@ -228,14 +227,15 @@ def test_garbage_never_breaks_it() -> None:
         for _ in range(draw.randint(1, 6)):
             wire[draw.randrange(len(wire))] = draw.choice((0, 10, 13, 32, 58, 255, draw.randrange(256)))
         client = Client()
+        status = 0
         try:
             at = draw.randrange(len(wire))
             client.feed(bytes(wire[:at]), bytes(wire[at:]))
         except Refusal as refusal:
-            assert 400 <= refusal.status <= 505
-            assert client.parser.closed
-        else:
-            assert all(len(r.headers) < 20 for r in client.requests)
+            status = refusal.status
+
+        assert status == 0 or (400 <= status <= 505 and client.parser.closed)
+        assert all(len(r.headers) < 20 for r in client.requests)
 
 
 def test_a_read_full_of_blank_lines_in_a_body_is_read_in_time() -> None:

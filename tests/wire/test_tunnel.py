@@ -9,7 +9,10 @@ import pytest
 
 from tests.wire.plumbing import GET, OK, Peer, answering, eventually, rig
 
-ASK = b"GET /v1/realtime?model=x HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk\r\n\r\n"
+ASK = (
+    b"GET /v1/realtime?model=x HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk\r\n\r\n"
+)
 YES = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: realtime\r\nConnection: Upgrade\r\n\r\n"
 
 
@@ -86,7 +89,8 @@ async def test_what_follows_an_h2c_upgrade_is_a_request_like_any_other() -> None
     async with rig(answering(OK, seen=seen)) as it:
         client = await it.client()
         await client.send(
-            b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\nContent-Length: 2\r\n\r\nhi"
+            b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n"
+            b"Content-Length: 2\r\n\r\nhi"
             b"GET /b HTTP/1.1\r\nHost : a\r\n\r\n"
         )
         first = await client.reply()
