@@ -11,13 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from proxy.core.faults import Abandoned, Failure, Fault
-from proxy.core.stage import Feed, Flow, Stage, feeds_of, last_words, stage_of
+from proxy.core.stage import BugReport, Feed, Flow, Stage, feeds_of, last_words, parting, stage_of
 
 Headers = list[tuple[bytes, bytes]]
 Chunk = bytes | memoryview
 
 HIGH = 256 * 1024  # bytes buffered before the producer stops reading: one large read of the event loop
-BugReport = Callable[[object, Exception], None]
 
 
 class Body:
@@ -276,11 +275,9 @@ class Body:
         while self._told < len(self.stages):
             place, stage = self._told, self.stages[self._told]
             self._told += 1
-            if tail:
-                tail = last_words(stage.feed, tail)
-            out = last_words(stage.fail, failure)
+            words = parting(stage, tail, failure, self.on_bug)
             if place > at:
-                tail += out
+                tail = words
         if not self.closed:
             self._emit(tail)
         self.ended = False

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from proxy.core.faults import Failure
+
 if TYPE_CHECKING:
     from proxy.core.body import Body
-    from proxy.core.faults import Failure
+
+BugReport = Callable[[object, Exception], None]
 
 
 class Flow(Protocol):
@@ -71,3 +74,24 @@ def last_words(say: Callable[..., bytes], *args: object) -> bytes:
         return say(*args) or b""
     except Exception:
         return b""
+
+
+def parting(stage: Stage, tail: bytes, failure: Failure, report: BugReport | None) -> bytes:
+    """What leaves a stage at a break: what comes from inside of it, then its own last words. A bug loses nothing, but of a guard."""
+    words = b""
+    try:
+        words = stage.feed(tail) if tail else b""
+    except Failure:
+        pass  # there is one already
+    except Exception as bug:
+        words = _left(stage, bug, report, tail)
+    try:
+        return words + (stage.fail(failure) or b"")
+    except Exception as bug:
+        return words + _left(stage, bug, report, b"")
+
+
+def _left(stage: Stage, bug: Exception, report: BugReport | None, tail: bytes) -> bytes:
+    if report is not None:
+        report(stage, bug)
+    return b"" if stage.critical else last_words(stage.rest) + tail

@@ -446,6 +446,35 @@ async def test_a_bug_in_last_words_hurts_nobody_else() -> None:
     assert heard == ["outer fail truncated"]
 
 
+@pytest.mark.parametrize(("critical", "left"), [(False, b"abc"), (True, b"")])
+async def test_a_bug_over_last_words_loses_them_only_in_a_guard(critical: bool, left: bytes) -> None:
+    bugs: list[object] = []
+    heard: list[str] = []
+    body = Body()
+    body.on_bug = lambda what, bug: bugs.append(bug)
+    body.attach(Keep("inner", heard))
+    body.attach(Breaks(BUG, b"abc", critical=critical, heard=heard))
+    body.feed(b"abc")
+    body.fail(CUT)
+
+    assert await rest_of(body) == left
+    assert heard == ["inner fail truncated", "breaks fail truncated"]
+    assert bugs == [BUG]
+
+
+async def test_a_bug_in_last_words_loses_nothing_that_was_held() -> None:
+    class Bad(Keep):
+        def fail(self, failure: Failure) -> bytes:
+            raise BUG
+
+    body = Body()
+    body.attach(Bad())
+    body.feed(b"abc")
+    body.fail(CUT)
+
+    assert await rest_of(body) == b"abc"
+
+
 async def test_a_stage_may_break_the_body_from_a_timer() -> None:
     heard: list[str] = []
     body = Body()
