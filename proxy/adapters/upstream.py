@@ -6,8 +6,10 @@ Cost: for home without settings, a lookup; one splice where the model changes.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
@@ -38,12 +40,13 @@ class Sender(Protocol):
 class Upstream:
     """One upstream with its pool."""
 
-    __slots__ = ("_address", "_count", "_declared", "_home", "_models", "_out", "_pool", "name")
+    __slots__ = ("_address", "_count", "_declared", "_home", "_models", "_out", "_pool", "_tls", "name")
 
     def __init__(self, declared: Declared, home: bool, pool: Sender, count: Callable[[str, str], None] | None = None) -> None:
         self.name = declared.name
         self._declared = declared
         self._home = home
+        self._tls = _contents(declared)
         self._count = count or _uncounted
         self._address = f"{declared.address.host}:{declared.address.port}"
         self._models = declared.spec.models
@@ -56,8 +59,8 @@ class Upstream:
         return bool(self._models)
 
     def is_same(self, declared: Declared, home: bool) -> bool:
-        """Whether this is what `declared` says, secrets as they are now included."""
-        return self._home is home and self._declared == declared and self._out == outbound(declared, home)
+        """Whether this is what `declared` says: its secrets and its certificates as they are now."""
+        return self._home is home and self._declared == declared and self._tls == _contents(declared)
 
     async def exchange(self, call: Call) -> Reply:
         """Sends the call. Raises Failure, with the upstream's name in `where`."""
@@ -148,6 +151,16 @@ def client_tls(declared: Declared) -> ssl.SSLContext | None:
     if declared.address.scheme != "https":
         return None
     return client_context(*(str(path) if path is not None else None for path in (declared.ca, declared.cert, declared.cert_key)))
+
+
+def tls_files(declared: Declared) -> list[Path]:
+    """The files of an upstream's TLS settings."""
+    return [path for path in (declared.ca, declared.cert, declared.cert_key) if path is not None]
+
+
+def _contents(declared: Declared) -> list[bytes]:
+    """What stands in them, hashed: a rotated certificate needs new connections."""
+    return [hashlib.sha256(path.read_bytes()).digest() for path in tls_files(declared)]
 
 
 def _uncounted(upstream: str, outcome: str) -> None:

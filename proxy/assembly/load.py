@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.adapters.upstream import tls_files
 from proxy.assembly.rules import Part, Rule
 from proxy.assembly.stack import KINDS
 from proxy.policy import document
@@ -39,9 +40,11 @@ class Policies:
         return self.loaded.limits.exchanges
 
     @property
-    def secret_files(self) -> tuple[Path, ...]:
-        """The files that keys and headers come from, to be watched."""
-        return tuple(Path(file) for upstream in self.upstreams.values() for secret in upstream.secrets for file in secret.files)
+    def other_files(self) -> tuple[Path, ...]:
+        """The files that keys, headers and certificates come from, to be watched."""
+        declared = self.upstreams.values()
+        secret = [Path(file) for upstream in declared for secret in upstream.secrets for file in secret.files]
+        return (*secret, *(file for upstream in declared for file in tls_files(upstream)))
 
 
 def load(path: Path | None, env: Env, *, no_secrets: bool = False, upstream: str | None = None, bypass: bool = False) -> Policies:

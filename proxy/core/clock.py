@@ -52,21 +52,26 @@ class Alarm:
         self.ring = None  # it holds who holds us: break the cycle
 
 
+def now_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The loop's time. uvloop's own has the monotonic clock's base but counts whole milliseconds: too coarse for our part of a call."""
+    return time.monotonic if type(loop).__module__.partition(".")[0] == "uvloop" else loop.time
+
+
 class LoopClock:
     """The clock of an event loop; in tests the loop's time may be virtual (`proxy.core.virtual`)."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tick_s: float = TICK_S) -> None:
-        self.now: Callable[[], float] = loop.time
+        self.now = now_of(loop)
         self._loop = loop
         self._tick_s = tick_s
         self._buckets: dict[int, dict[Alarm, None]] = {}
         self._next = _NEVER
         self._timer: asyncio.TimerHandle | None = None  # the one that is set, for `_next`
-        self._wall_offset_ns = time.time_ns() - int(loop.time() * 1e9)
+        self.anchor()
 
     def wall_ns(self) -> int:
         """Unix time in nanoseconds, from the loop's time: spans of one call never run backwards. Re-anchored by `anchor`."""
-        return self._wall_offset_ns + int(self._loop.time() * 1e9)
+        return self._wall_offset_ns + int(self.now() * 1e9)
 
     def wall_of_ns(self, when: float) -> int:
         """Unix time in nanoseconds of a loop time."""
@@ -74,7 +79,7 @@ class LoopClock:
 
     def anchor(self) -> None:
         """Takes the wall clock's word again: it may have been set while we ran."""
-        self._wall_offset_ns = time.time_ns() - int(self._loop.time() * 1e9)
+        self._wall_offset_ns = time.time_ns() - int(self.now() * 1e9)
 
     async def sleep(self, wait_s: float) -> None:
         """Waits."""
@@ -99,7 +104,7 @@ class LoopClock:
         self._timer = self._loop.call_at(tick * self._tick_s, self._ring) if tick != _NEVER else None
 
     def _ring(self) -> None:
-        due = int(self.now() / self._tick_s + 1e-6)
+        due = int(self._loop.time() / self._tick_s + 1e-6)  # as its timers count, which may be coarser than `now`
         alarms: list[Alarm] = []
         for tick in sorted(tick for tick, bucket in self._buckets.items() if tick <= due or not bucket):
             bucket = self._buckets.pop(tick)

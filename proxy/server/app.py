@@ -107,7 +107,7 @@ class Server:
             log.propagate = False
         if self.settings.scripted:
             self._upstream = await self._start_scripted()
-        self._swap(await asyncio.to_thread(self._load, self._upstream))
+        self._swap(self._load(self._upstream))
         generation = self.generation
         assert generation is not None
         self._handler = Handler(self._pipeline(generation), self._clock.now)
@@ -119,7 +119,7 @@ class Server:
         )
         await self._start_admin()
         if settings.policies is not None and not settings.bypass:
-            self.reload = Reload(settings.policies, self._secret_files, self._apply)
+            self.reload = Reload(settings.policies, self._other_files, self._apply)
             self._watcher = spawn(self.reload.run(), "policy watch")
         self._lag.start()
         self.is_ready = True
@@ -177,8 +177,8 @@ class Server:
         self._swap(policies)
         log.info("policies: revision %s is in force (%d policies)", policies.loaded.revision, len(policies.rules))
 
-    def _secret_files(self) -> list[Path]:
-        return list(self.generation.policies.secret_files) if self.generation is not None else []
+    def _other_files(self) -> list[Path]:
+        return list(self.generation.policies.other_files) if self.generation is not None else []
 
     @property
     def address(self) -> tuple[str, int]:

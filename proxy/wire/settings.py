@@ -59,6 +59,7 @@ class PoolSettings:
     server_name: str | None = None
     """For SNI and verification; None: the host."""
     proxy: HttpProxy | None = None
+    """None: directly. The environment's proxy variables are not read here."""
     connect_s: float = 10.0
     """Name, connection, proxy and TLS together: a healthy one takes well under a second; three SYN retries (1, 2, 4 s) fit."""
     keep_s: float = 4.0
