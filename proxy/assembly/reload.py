@@ -1,7 +1,7 @@
 """reload -- policies follow their files: a change is checked whole, and only what is sound replaces what runs.
 
-It looks at names, sizes and times twice a second, through symbolic links, and loads when they have changed and come to rest. So a ConfigMap's
-swap of `..data`, an editor's rename and a rotated key are all the same to it: docs/decisions/0003-polling.md.
+It looks at names, sizes and times twice a second, through symbolic links, and loads when they have changed and come to rest. So a
+ConfigMap's swap of `..data`, an editor's rename and a rotated key are all the same to it: docs/decisions/0003-polling.md.
 Cost: some 50 us twice a second for a folder of ten files, none of it in a call.
 """
 
