@@ -16,7 +16,7 @@ from proxy.core.body import Body, Headers
 from proxy.core.faults import Failure, Fault, Refusal
 from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
-from proxy.wire.deadlines import Deadlines
+from proxy.wire.deadlines import Deadlines, untaken
 from proxy.wire.hangups import Reading
 from proxy.wire.head import interim_head, reply_head
 from proxy.wire.reply_writer import cut, write_stream, write_whole
@@ -356,7 +356,7 @@ class ClientConnection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Looks at every deadline of this connection."""
         deadlines, limits, parser = self.deadlines, self._listener.limits, self.parser
-        if deadlines.is_stuck(now, limits.write_s, self.transport.get_write_buffer_size()):
+        if deadlines.is_stuck(now, limits.write_s, untaken(self.transport)):
             self.transport.abort()
         elif deadlines.is_past(now):
             self._late(now)
