@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import struct
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # no such question on this system
+    fcntl = None  # type: ignore[assignment]
+
 
 class Deadlines:
     """Loop times in seconds. `due` is when the connection's head, next request or closing is late (0: nothing is awaited)."""
@@ -39,3 +48,15 @@ class Deadlines:
             self._progress_at = now
             return False
         return unwritten > 0 and now - self._progress_at > limit_s
+
+
+def untaken(transport: asyncio.Transport) -> int:
+    """Bytes that the peer has not taken, the kernel's among them: it lets us write on only when a megabyte or so is free again."""
+    unwritten = transport.get_write_buffer_size()
+    if not unwritten or fcntl is None:
+        return unwritten
+    try:
+        (unacknowledged,) = struct.unpack("i", fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4)))
+    except (OSError, ValueError):
+        return unwritten
+    return unwritten + int(unacknowledged)

@@ -51,7 +51,7 @@ async def test_it_counts_connections_and_calls() -> None:
 
 async def test_a_drain_closes_idle_connections_at_once_and_busy_ones_after_their_answer() -> None:
     asked, go_on = asyncio.Event(), asyncio.Event()
-    async with rig(held(asked, go_on, OK)) as it:  # type: ignore[arg-type]
+    async with rig(held(asked, go_on, OK), limits=QUICK) as it:  # type: ignore[arg-type]
         idle, client = await it.client(), await it.client()
         await client.send(GET)
         await asked.wait()
@@ -71,14 +71,14 @@ async def test_a_drain_closes_idle_connections_at_once_and_busy_ones_after_their
 
 async def test_a_stream_that_began_before_a_drain_ends_in_its_own_time() -> None:
     asked, go_on = asyncio.Event(), asyncio.Event()
-    async with rig(held(asked, go_on, SSE, b"2\r\nhi\r\n0\r\n\r\n")) as it:  # type: ignore[arg-type]
+    async with rig(held(asked, go_on, SSE, b"2\r\nhi\r\n0\r\n\r\n"), limits=QUICK) as it:  # type: ignore[arg-type]
         client = await it.client()
         await client.send(GET)
-        await asked.wait()
+        head = await client.until(b"\r\n\r\n")
         finishing = asyncio.ensure_future(it.listener.finish(5))
         await asyncio.sleep(0.02)
         go_on.set()
-        answer = await client.rest()
+        answer = head + await client.rest()
         await finishing
 
     assert answer == SSE + b"2\r\nhi\r\n0\r\n\r\n"
