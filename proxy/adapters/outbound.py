@@ -7,6 +7,7 @@ Cost: nothing for home without settings; one pass over the headers otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from proxy.core.body import Headers
 from proxy.openai.moves import is_api_path
@@ -14,8 +15,8 @@ from proxy.openai.moves import is_api_path
 CREDENTIALS = frozenset((b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key"))
 NEVER = CREDENTIALS | {b"cookie", b"openai-organization", b"openai-project"}  # to another upstream, whatever `keep` says
 TRACE = frozenset((b"traceparent", b"tracestate", b"baggage"))
-KEPT = frozenset((b"user-agent", b"idempotency-key", b"expect", b"te", b"host", b"content-length", b"transfer-encoding"))
-KEPT_PREFIXES = (b"content-", b"accept", b"x-stainless-")
+KEPT = frozenset((b"accept", b"user-agent", b"idempotency-key", b"expect", b"te", b"host", b"content-length", b"transfer-encoding"))
+KEPT_PREFIXES = (b"content-", b"accept-", b"x-stainless-")
 DIGESTS = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest"))
 
 
@@ -39,16 +40,16 @@ class Outbound:
 
     def target(self, target: bytes) -> bytes:
         """The request target for this upstream: everything undecoded, in order."""
-        if self.base is None and self.home and not self.query:
+        if (self.base is None and self.home and not self.query) or target == b"*":
             return target
         path, mark, query = target.partition(b"?")
         if self.base is not None and is_api_path(target):
-            path = self.base + path[3:] or b"/"
+            path = self.base + path[3:]
         if not self.home:
             mark = query = b""
         if self.query:
-            names = {name for name, _ in self.query}
-            pairs = [pair for pair in query.split(b"&") if pair and pair.partition(b"=")[0] not in names]
+            names = {unquote_to_bytes(name) for name, _ in self.query}
+            pairs = [pair for pair in query.split(b"&") if _name(pair) not in names] if query else []
             pairs += [name + b"=" + value for name, value in self.query]
             mark, query = b"?", b"&".join(pairs)
         return path + mark + query
@@ -57,10 +58,8 @@ class Outbound:
         """The header pairs for this upstream. `traceparent` is sent instead of the app's where the upstream has `trace: true`."""
         if self.is_plain:
             return headers
-        replaced = {name.lower() for name, _ in self.set_headers}
-        if self.credential is not None:
-            replaced.add(self.credential[0].lower())
-        out = [(name, value) for name, value in headers if self._lets(name.lower(), replaced)]
+        own, traced = self.own, self.trace and traceparent is not None
+        out = [(name, value) for name, value in headers if self._lets(name.lower(), own, traced)]
         if self.credential is not None:
             out.append(self.credential)
         out.extend(self.set_headers)
@@ -68,16 +67,34 @@ class Outbound:
             out.append((b"traceparent", traceparent))
         return out
 
-    def _lets(self, name: bytes, replaced: set[bytes]) -> bool:
-        if name in replaced:
+    def trailers(self, trailers: Headers) -> Headers:
+        """What may follow of a request's trailers: the same names as of its headers."""
+        if self.is_plain or not trailers:
+            return trailers
+        own = self.own
+        return [(name, value) for name, value in trailers if self._lets(name.lower(), own, self.trace)]
+
+    @property
+    def own(self) -> frozenset[bytes]:
+        """Names of the headers that are ours to set here, lower case."""
+        own = frozenset(name.lower() for name, _ in self.set_headers)
+        return own if self.credential is None else own | {self.credential[0].lower()}
+
+    def _lets(self, name: bytes, own: frozenset[bytes], traced: bool) -> bool:
+        if name in own:
             return False
         if name in TRACE:
-            return self.home and not self.trace
+            return self.home and not traced
         if name in CREDENTIALS:
             return self.home and self.credential is None and not self.drops_credential
         if self.home:
             return True
         return name not in NEVER and (name in KEPT or name in self.keep or name.startswith(KEPT_PREFIXES))
+
+
+def _name(pair: bytes) -> bytes:
+    """The name of one `name=value` of a query, decoded: it is one however it is spelt."""
+    return unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" "))
 
 
 def without(headers: Headers, names: frozenset[bytes]) -> Headers:
