@@ -6,13 +6,14 @@ a test of the head or of one field costs 0.1 to 0.3 µs, a test of texts what it
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.openai.endpoints import Endpoint
-from proxy.policy.facts import Facts
+from proxy.policy.facts import Facts, TakesLong
 from proxy.policy.globs import matcher
-from proxy.policy.keywords import Text, Words
+from proxy.policy.keywords import Text, Words, slices
 from proxy.policy.upstreams import CREDENTIALS
 
 Needs = frozenset[str]
@@ -241,7 +242,7 @@ class PromptTokens(Leaf):
 class HasKeywords(Leaf):
     """Whole words in the texts. Its verdict is kept, as several policies may share it."""
 
-    __slots__ = ("_all", "_any", "_none", "_roles")
+    __slots__ = ("_all", "_any", "_direct_chars", "_none", "_roles")
     name, cost = "keywords", 15
 
     def __init__(
@@ -256,6 +257,7 @@ class HasKeywords(Leaf):
         self._all = Words(all_of) if all_of is not None else None
         self._none = Words(none_of) if none_of is not None else None
         self._roles = roles
+        self._direct_chars = min((words.direct_chars for words in (self._any, self._all, self._none) if words is not None), default=0)
         lists = (("any of", any_of), ("all of", all_of), ("none of", none_of))
         where = f" in {', '.join(sorted(roles))} messages" if roles else " in the last user message"
         self.expected = ", ".join(f"{what} {_short_list(words)}" for what, words in lists if words) + where
@@ -263,10 +265,24 @@ class HasKeywords(Leaf):
     def test(self, facts: Facts) -> bool | None:
         if self in facts.memo:
             return facts.memo[self]
+        texts = facts.texts(self._roles)
+        if texts is not None and sum(map(len, texts)) > self._direct_chars:
+            raise TakesLong(self)
         text = facts.text(self._roles)
         verdict = None if text is None else self._holds(text)
         facts.memo[self] = verdict
         return verdict
+
+    async def settle(self, facts: Facts) -> None:
+        """The same of a long text, slice by slice."""
+        any_in, missing, none_in = self._any is None, list(self._all.words) if self._all is not None else [], True
+        for text in facts.texts(self._roles) or ():
+            for part in slices(text):
+                any_in = any_in or (self._any is not None and self._any.any_in(part))
+                missing = [word for word in missing if not word.is_in(part)]
+                none_in = none_in and not (self._none is not None and self._none.any_in(part))
+                await asyncio.sleep(0)
+        facts.memo[self] = any_in and not missing and none_in
 
     def _holds(self, text: Text) -> bool:
         return (
@@ -276,9 +292,10 @@ class HasKeywords(Leaf):
         )
 
     def seen(self, facts: Facts) -> str:
-        text = facts.text(self._roles)
+        size = sum(map(len, facts.texts(self._roles) or ()))
+        text = facts.text(self._roles) if size <= self._direct_chars else None
         if text is None:
-            return "unknown"
+            return f"{size:,} characters, read in slices"
         found = [word for words in (self._any, self._all, self._none) if words is not None for word in words.found_in(text)]
         return _short_list(tuple(found)) if found else "none of them"
 

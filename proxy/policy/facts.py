@@ -7,7 +7,7 @@ None always means unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from proxy.openai.unread import MISSING, Unread
 from proxy.policy.keywords import Text
@@ -21,11 +21,21 @@ _T = TypeVar("_T")
 _UNASKED: Any = object()
 
 
-class TakesLong(Exception):
-    """To know whether the prompt has fewer than `limit` tokens takes over a millisecond: await `Facts.settle(limit)` and ask again."""
+class Slow(Protocol):
+    """A condition that may need the loop to give way while it is found out."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"counting to {limit} tokens takes long")
+    async def settle(self, facts: Facts) -> None:
+        """Puts the verdict into `facts.memo`."""
+
+
+class TakesLong(Exception):
+    """To answer would hold the loop for over a millisecond: await `Facts.settle(limit)` and ask again.
+
+    `limit`: of tokens, or the condition that reads a long text.
+    """
+
+    def __init__(self, limit: int | Slow) -> None:
+        super().__init__(f"counting to {limit} tokens takes long" if isinstance(limit, int) else "reading a long text takes long")
         self.limit = limit
 
 
@@ -41,6 +51,7 @@ class Facts:
         "_most",
         "_path",
         "_payload",
+        "_spoken",
         "_stream",
         "_texts",
         "_tokens",
@@ -77,6 +88,7 @@ class Facts:
         self._stream: bool | None = _UNASKED
         self._messages: int | None = _UNASKED
         self._path: str = _UNASKED
+        self._spoken: dict[frozenset[str], tuple[str, ...] | None] = {}
         self._texts: dict[frozenset[str], Text | None] = {}
         self._features: dict[str, bool | None] = {}
         self._headers: dict[bytes, tuple[str, ...]] = {}
@@ -136,11 +148,18 @@ class Facts:
             self._features[feature] = None if found is _UNASKED else bool(found)
         return self._features[feature]
 
-    def text(self, roles: frozenset[str]) -> Text | None:
-        """The texts of messages of `roles`, folded; of no roles the last user message."""
-        if roles not in self._texts:
+    def texts(self, roles: frozenset[str]) -> tuple[str, ...] | None:
+        """The texts of messages of `roles`; of no roles the last user message."""
+        if roles not in self._spoken:
             texts = self._read((lambda payload: payload.texts(roles)) if roles else _last_user)
-            self._texts[roles] = None if texts is _UNASKED else Text(texts)
+            self._spoken[roles] = None if texts is _UNASKED else tuple(texts)
+        return self._spoken[roles]
+
+    def text(self, roles: frozenset[str]) -> Text | None:
+        """The same, folded for keywords. For a long text this takes long: see `keywords.slices`."""
+        if roles not in self._texts:
+            texts = self.texts(roles)
+            self._texts[roles] = None if texts is None else Text(texts)
         return self._texts[roles]
 
     # Tokens: known between bounds, which narrow with each question
@@ -160,8 +179,11 @@ class Facts:
         self._learn(limit, below)
         return below
 
-    async def settle(self, limit: int) -> None:
-        """Finds out off the loop what `prompt_below(limit)` could not; it then knows."""
+    async def settle(self, limit: int | Slow) -> None:
+        """Finds out, the loop having its turns, what a TakesLong could not; the conditions then know."""
+        if not isinstance(limit, int):
+            await limit.settle(self)
+            return
         prompt = self._prompt()
         if prompt is not None and self._tokens is not None and self._least < limit < self._most:
             self._learn(limit, await self._tokens.below_slowly(prompt[0], limit, prompt[1]))

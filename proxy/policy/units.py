@@ -18,7 +18,7 @@ _SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB|KB|MB|GB)").fullmatch
 _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%").fullmatch
 
-SECRET = {"secret": True}  # json_schema_extra of a field whose value no message may show
+SECRET = {"writeOnly": True}  # json_schema_extra of a field that holds a secret
 
 
 class Wrong(ValueError):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.openai.endpoints import Endpoint
+from proxy.policy.facts import TakesLong
 from proxy.policy.match import Compiler
 from proxy.policy.match_spec import MatchSpec
 from proxy.policy.shape import unfold
@@ -135,3 +136,27 @@ def test_an_explanation_shows_no_text_of_the_app() -> None:
     spec = MatchSpec.read(unfold(MatchSpec, {"keywords": {"any_of": ["sql"]}, "prompt_tokens": {"below": 5}})[0])
 
     assert "Hello" not in repr(Compiler({}).condition(spec).explain(facts(BODY, tokens=Counter())))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "expected"),
+    [
+        ({"any_of": ["contract"]}, True),
+        ({"any_of": ["lawsuit"]}, False),
+        ({"all_of": ["contract", "end"]}, True),
+        ({"all_of": ["contract", "lawsuit"]}, False),
+        ({"none_of": ["lawsuit"]}, True),
+        ({"none_of": ["end"]}, False),
+        ({"any_of": ["contract"], "all_of": ["start", "end"], "none_of": ["lawsuit"]}, True),
+        ({"any_of": [f"w{i}" for i in range(1000)] + ["contract"]}, True),
+    ],
+)
+async def test_a_long_text_is_read_in_slices_and_then_known(keywords: dict[str, Any], expected: bool) -> None:
+    condition = Compiler({}).condition(MatchSpec.read(unfold(MatchSpec, {"keywords": keywords, "model": "m"})[0]))
+    seen = facts({"model": "m", "messages": user("start " + "words and " * 20_000 + "contract " + "words and " * 20_000 + "end")})
+    with pytest.raises(TakesLong) as caught:
+        condition.test(seen)
+    await seen.settle(caught.value.limit)
+
+    assert condition.test(seen) is expected
+    assert condition.explain(seen).children[1].seen == "400,018 characters, read in slices"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.policy import keywords
 from proxy.policy.keywords import Text, Word, Words, fold, spelled
 
 FILLERS = [f"zqx{i}" for i in range(500)]
@@ -120,3 +121,39 @@ def test_one_keyword_and_thousands_agree(text: str, keyword: str) -> None:
 
     for others in (0, 40, 500):
         assert Words([*FILLERS[:others], keyword]).any_in(content) is alone
+
+
+@given(
+    st.text(alphabet="aab b_-é\u0301合\n", max_size=300),
+    st.sampled_from(["a", "ab", "b a", "合", "é", "a合", "aabb", "-", "b-"]),
+)
+def test_a_text_in_slices_has_the_keywords_of_the_whole(text: str, keyword: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keywords, "SLICE_CHARS", 40)
+        patch.setattr(keywords, "LONG_WORD_CHARS", 20)
+        patch.setattr(keywords, "REACH_CHARS", 15)
+        parts = list(keywords.slices(text))
+    words = among(0, keyword)
+
+    assert any(words.any_in(part) for part in parts) is words.any_in(Text([text]))
+    assert all(len(part.folded) <= 2 * 60 for part in parts)
+
+
+@pytest.mark.parametrize("text", ["a" * 2_000_000, "ab " * 700_000, "合" * 700_000, "é" * 700_000, "\u0301" * 300_000, " " * 2_000_000])
+def test_each_slice_of_a_hostile_text_is_short_work(text: str) -> None:
+    count = sum(len(part.folded) <= 2 * keywords.SLICE_CHARS for part in keywords.slices(text))
+
+    assert count <= len(text) // (keywords.SLICE_CHARS - keywords.LONG_WORD_CHARS - keywords.REACH_CHARS) + 2
+    assert count >= len(text) // (keywords.SLICE_CHARS + keywords.LONG_WORD_CHARS)
+
+
+def test_what_stands_around_an_overlong_word_is_found() -> None:
+    text = "contract " + "x" * 100_000 + " lawsuit " + "y" * 100_000 + "zcontractz"
+    parts = list(keywords.slices(text))
+
+    assert [any(among(0, word).any_in(part) for part in parts) for word in ("contract", "lawsuit", "xxxx", "zcontractz")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
