@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +32,9 @@ class Wire:
 def wire() -> Iterator[Wire]:
     upstream = Upstream()
     upstream.start()
-    running: dict[str, processes.Running] = {}
-    try:
-        for mode in MODES:
-            running[mode] = processes.start(HERE / "policies" / f"{mode}.yaml", upstream.url)
-        yield Wire(upstream, running)
-    finally:
-        for each in running.values():
-            each.stop()
-        upstream.stop()
+    with ExitStack() as ends, ThreadPoolExecutor() as pool:
+        ends.callback(upstream.stop)
+        starts = {mode: pool.submit(processes.start, HERE / "policies" / f"{mode}.yaml", upstream.url) for mode in MODES}
+        for started in starts.values():
+            ends.callback(started.result().stop)
+        yield Wire(upstream, {mode: started.result() for mode, started in starts.items()})

@@ -153,7 +153,7 @@ def test_a_client_that_leaves_behind_a_stuck_upload_is_missed_at_once(wire: Wire
     port = arrival.peer.transport.get_extra_info("peername")[1]
     established = is_established(port, wire.upstream.port)
     left_at = time.monotonic()
-    client.leave()
+    client.reset()  # a plain end would wait behind the bytes that the proxy has not read, where nobody can see it
     wait_for(lambda: not is_established(port, wire.upstream.port), "the proxy did not end its connection to the upstream")
     took = time.monotonic() - left_at
     client.close()
@@ -161,7 +161,7 @@ def test_a_client_that_leaves_behind_a_stuck_upload_is_missed_at_once(wire: Wire
 
     assert established
     assert sent < ON_THE_WAY
-    assert took < MISSED_S + 0.5, "a stuck upload may be looked at less often, but not seldom"
+    assert took < MISSED_S
 
 
 def test_a_client_that_leaves_without_having_read_is_missed_at_once(wire: Wire) -> None:
