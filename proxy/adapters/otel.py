@@ -20,11 +20,12 @@ from proxy.adapters.trace_context import SAMPLED, Sampler, TraceContext
 from proxy.core.body import Headers
 
 if TYPE_CHECKING:
-    from proxy.adapters.exporting import Watched
+    from proxy.adapters.exporting import Outlet, Watched
     from proxy.core.ports import CallRecord, ExchangeRecord
 
 log = logging.getLogger("chassis")
 
+QUEUE_SPANS = 2048  # the SDK's own default
 FLUSH_S = 2.0  # at shutdown: a pod has thirty seconds for everything, and a dead collector would take them all
 EXPORTERS = ("otlp", "console", "none")
 PROTOCOLS = ("http/protobuf", "grpc")
@@ -64,30 +65,36 @@ def wanted(env: Mapping[str, str]) -> Wanted | None:
 
 
 def tracing(env: Mapping[str, str], version: str) -> Tracing | None:
-    """Traces as the environment asks for them, running; None where it does not. Build it after a fork: it starts a thread."""
+    """Traces as the environment asks for them, running; None where it does not, or where the SDK refuses (warned of).
+
+    Build it after a fork: it starts a thread.
+    """
     if (want := wanted(env)) is None:
         return None
     quiet = _Quiet.over("opentelemetry", "urllib3", "requests")
-    exporters = [_watched(want, name) for name in want.exporters]
-    processors = [_processor(exporter) for exporter in exporters]
-    return Tracing(_spans(version, processors), _sampler(env), exporters, processors, quiet)
+    try:
+        outlets = [_outlet(env, _watched(want, name)) for name in want.exporters]
+        return Tracing(_spans(version, outlets), _sampler(env), outlets, quiet)
+    except Exception as exc:  # a wrong variable must not stop the proxy; the SDK raises what it likes
+        quiet.lift()
+        log.warning("traces are off: %s: %s; look at the OTEL_* variables", type(exc).__name__, exc)
+        return None
 
 
 class Tracing:
     """A `Recorder` of spans; `begin` gives each call its place in a trace. `shutdown` sends what is left."""
 
-    def __init__(self, spans: Any, sample: Sampler, exporters: list[Watched], processors: list[Any], quiet: _Quiet) -> None:
+    def __init__(self, spans: Any, sample: Sampler, outlets: list[Outlet], quiet: _Quiet) -> None:
         self.call_ended: Callable[[CallRecord], None] = spans.call_ended
         self.exchange_ended: Callable[[ExchangeRecord], None] = spans.exchange_ended
         self._sample = sample
-        self._exporters = exporters
-        self._processors = processors
+        self._outlets = outlets
         self._quiet = quiet
 
     @property
     def lost(self) -> int:
         """Spans that no collector took."""
-        return sum(exporter.lost for exporter in self._exporters)
+        return sum(outlet.lost for outlet in self._outlets)
 
     def begin(self, headers: Headers) -> TraceContext:
         """A call's place, from the app's request headers."""
@@ -100,8 +107,8 @@ class Tracing:
         flushed = threading.Event()
 
         def flush() -> None:
-            for processor in self._processors:
-                processor.shutdown()
+            for outlet in self._outlets:
+                outlet.shutdown()
             flushed.set()
             with suppress(RuntimeError):  # the loop did not wait for us
                 loop.call_soon_threadsafe(done.set)
@@ -162,13 +169,14 @@ def _watched(want: Wanted, name: str) -> Watched:
     return Watched(Http(endpoint=want.endpoint), want.endpoint or "http://localhost:4318/v1/traces")
 
 
-def _processor(exporter: Watched) -> Any:
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+def _outlet(env: Mapping[str, str], exporter: Watched) -> Outlet:
+    from proxy.adapters.exporting import Outlet
 
-    return BatchSpanProcessor(exporter)
+    text = env.get("OTEL_BSP_MAX_QUEUE_SIZE", "").strip()
+    return Outlet(exporter, int(text) if text.isdecimal() else QUEUE_SPANS)
 
 
-def _spans(version: str, processors: list[Any]) -> Any:
+def _spans(version: str, outlets: list[Outlet]) -> Any:
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
     from proxy.adapters.spans import Spans
@@ -176,12 +184,12 @@ def _spans(version: str, processors: list[Any]) -> Any:
     resource = Resource.create({"service.version": version})
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: "chassis"}))
-    if len(processors) == 1:
-        return Spans(resource, version, processors[0].on_end)
+    if len(outlets) == 1:
+        return Spans(resource, version, outlets[0].emit)
 
     def to_all(span: Any) -> None:
-        for processor in processors:
-            processor.on_end(span)
+        for outlet in outlets:
+            outlet.emit(span)
 
     return Spans(resource, version, to_all)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanContext, TraceFlags
 
-from proxy.adapters.exporting import Watched
+from proxy.adapters.exporting import Outlet, Watched
 
 OK, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
 
@@ -52,3 +55,50 @@ def test_shutdown_reaches_the_exporter() -> None:
     Watched(played, "http://collector").shutdown()
 
     assert played.is_shut
+
+
+class Stuck(SpanExporter):
+    """Takes a batch and stays with it until it may go on."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.count = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.may_go_on.wait(10)
+        self.count += len(spans)
+        return OK
+
+    def shutdown(self) -> None:
+        """Nothing to close."""
+
+
+def a_span() -> ReadableSpan:
+    context = SpanContext(1, 1, False, TraceFlags(1))
+    return ReadableSpan("a", context, resource=Resource({}))
+
+
+def test_spans_over_the_queue_are_dropped_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    stuck = Stuck()
+    outlet = Outlet(Watched(stuck, "http://collector"), queue_spans=600)
+    with caplog.at_level(logging.INFO):
+        for _ in range(5_000):
+            outlet.emit(a_span())
+    stuck.may_go_on.set()
+    outlet.shutdown()
+
+    assert outlet.lost == 5_000 - stuck.count
+    assert 600 <= stuck.count <= 600 + 2 * 512
+    assert [record.name for record in caplog.records] == ["chassis"]
+    assert "what is over 600 is dropped" in caplog.text
+
+
+def test_what_fits_the_queue_is_all_delivered() -> None:
+    stuck = Stuck()
+    stuck.may_go_on.set()
+    outlet = Outlet(Watched(stuck, "http://collector"), queue_spans=2048)
+    for _ in range(100):
+        outlet.emit(a_span())
+    outlet.shutdown()
+
+    assert (stuck.count, outlet.lost) == (100, 0)

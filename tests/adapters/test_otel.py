@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +18,16 @@ from proxy.adapters.trace_context import TraceContext
 from tests.adapters.records import a_record
 
 HTTP = "http/protobuf"
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    """A flush that was left at its deadline keeps other loggers quiet, as the process is about to end; here it goes on."""
+    yield
+    for name in ("opentelemetry", "urllib3", "requests"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
 
 
 @pytest.mark.parametrize(
@@ -170,6 +181,16 @@ def test_the_service_has_the_name_that_the_environment_gives(monkeypatch: pytest
     asyncio.run(with_spans(running, count=1))
 
     assert '"service.name": "payments-chassis"' in capsys.readouterr().out
+
+
+def test_a_setting_that_the_sdk_refuses_turns_traces_off_and_says_why(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "9999")
+
+    assert tracing({"OTEL_TRACES_EXPORTER": "console"}, "1") is None
+    assert "traces are off: ValueError: max_export_batch_size" in caplog.text
+    assert logging.getLogger("opentelemetry").propagate
 
 
 def test_shutdown_leaves_the_loggers_as_they_were() -> None:
