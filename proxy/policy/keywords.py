@@ -26,6 +26,7 @@ _SPANS = (
     (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x1B000, 0x1B16F), (0x20000, 0x3FFFF),
 )  # fmt: skip
 _unspaced = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in _SPANS) + "]")
+_unspaced_run = re.compile(_unspaced.pattern + "+")
 _gap = re.compile(r"[\W" + "".join(f"{chr(low)}-{chr(high)}" for low, high in _SPANS) + "]").search
 _UNSPACED_RE2 = "".join(rf"\x{{{low:x}}}-\x{{{high:x}}}" for low, high in _SPANS)
 _BETWEEN_ASCII = str.maketrans({c: " " for c in map(chr, range(128)) if not (c.isalnum() or c == "_")})
@@ -33,6 +34,8 @@ _BETWEEN_ASCII = str.maketrans({c: " " for c in map(chr, range(128)) if not (c.i
 DIRECT_CHARS = 64 * 1024  # searched at once: 0.1 ms of ASCII, 0.5 ms of Cyrillic
 SLICE_CHARS = 16 * 1024  # of a longer text: what is searched before the loop gets its turn
 REACH_CHARS = 600  # a phrase over more than this, white space included, is not found in a text that is cut
+MAX_MARKS = 512  # combining marks in one stretch, beyond which a text is taken for one long word
+_USUAL_GAPS = " \n\t.,:;()"
 LONG_WORD_CHARS = 4096  # no keyword is in a word of this length: keywords have at most 256
 
 
@@ -84,7 +87,13 @@ class Text:
             if text.isascii():
                 self._words = frozenset(text.translate(_BETWEEN_ASCII).split())
             else:
-                self._words = frozenset(_between().split(_unspaced.sub(" ", text)))
+                alphabet = {character for character in set(text) if not _joins(character)}
+                if any(map(_unspaced.match, alphabet)):
+                    text = _unspaced_run.sub(" ", text)
+                for character in alphabet:
+                    if not _unspaced.match(character):
+                        text = text.replace(character, " ")
+                self._words = frozenset(text.split(" "))
         return self._words
 
 
@@ -151,7 +160,6 @@ class Words:
         if len(self.words) > FEW:
             if sum(len(word.text) + 4 for word in self.words) > AUTOMATON_CHARACTERS:
                 self._set = frozenset(word.text for word in self.words if word.is_simple)
-                _between()
                 self.direct_chars = SLICE_CHARS
                 self._few = tuple(word for word in self.words if not word.is_simple)
             if len(self._few) > FEW:
@@ -209,20 +217,19 @@ def slices(text: str) -> Iterator[Text]:
 def _first_gap(text: str, start: int, end: int) -> int:
     """The first place between `start` and `end` where no word goes on, -1 where one does all the way."""
     found = _gap(text, start, end)
-    while found is not None and _joins(found[0]):
+    for _ in range(MAX_MARKS):
+        if found is None or not _joins(found[0]):
+            break
         found = _gap(text, found.end(), end)
-    return found.start() if found is not None else -1
+    return found.start() if found is not None and not _joins(found[0]) else -1
 
 
 def _last_gap(text: str, start: int, end: int) -> int:
-    return next((i for i in range(min(end, len(text)) - 1, start - 1, -1) if not _joins(text[i])), -1)
-
-
-@functools.cache
-def _between() -> re.Pattern[str]:
-    """What stands between words. Marks are part of words, which Python's `\\w` does not know; found once, at load, in 0.2 s."""
-    marks = "".join(c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.category(c)[0] == "M")
-    return re.compile(rf"[^\w{marks}]+")
+    """A late place between `start` and `end` where no word goes on, -1 where there is none near the end."""
+    usual = max(text.rfind(sign, start, end) for sign in _USUAL_GAPS)
+    if usual >= 0:
+        return usual
+    return next((i for i in range(min(end, len(text)) - 1, max(start, end - LONG_WORD_CHARS) - 1, -1) if not _joins(text[i])), -1)
 
 
 @functools.cache
