@@ -342,6 +342,12 @@ class Body:
             self.release()
         return chunks
 
+    def put_back(self, data: bytes) -> None:
+        """Undoes a `take`: for whoever finds that it may not keep what it took."""
+        if data:
+            self.chunks.appendleft(data)
+            self._size += len(data)
+
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises the Failure of a body that broke."""
         while not self.chunks:
