@@ -93,7 +93,7 @@ def load(
     for file in _files(os.fspath(path), problems):
         data = _bytes_of(file, problems)
         if data is not None:
-            texts.append((file, data))
+            texts.append((_shown(file), data))
     return _build(texts, Setting(kinds, env, no_secrets, upstream, checks), problems)
 
 
@@ -145,26 +145,31 @@ def _files(path: str, problems: list[Problem]) -> list[str]:
         files = policy_files(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        problems.append(Problem(path, 0, 0, "", f"cannot be read: {reason}"))
+        problems.append(Problem(_shown(path), 0, 0, "", f"cannot be read: {reason}"))
         return []
     if not files:
         hint = "policies are *.yaml or *.yml; *.test.yaml are tests, and names with a leading dot are skipped"
-        problems.append(Problem(path, 0, 0, "", "there is no policy file in this folder", hint))
+        problems.append(Problem(_shown(path), 0, 0, "", "there is no policy file in this folder", hint))
     if len(files) > MAX_FILES:
-        problems.append(Problem(path, 0, 0, "", f"holds more than {MAX_FILES} policy files"))
+        problems.append(Problem(_shown(path), 0, 0, "", f"holds more than {MAX_FILES} policy files"))
         return []
     return files
+
+
+def _shown(file: str) -> str:
+    """A file's name for people: one that is not UTF-8 can be printed all the same."""
+    return file.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _bytes_of(file: str, problems: list[Problem]) -> bytes | None:
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
-            problems.append(Problem(file, 0, 0, "", "is not a regular file"))
+            problems.append(Problem(_shown(file), 0, 0, "", "is not a regular file"))
             return None
         with open(file, "rb") as opened:
             return opened.read(MAX_BYTES + 1)
     except OSError as error:
-        problems.append(Problem(file, 0, 0, "", f"cannot be read: {error.strerror}"))
+        problems.append(Problem(_shown(file), 0, 0, "", f"cannot be read: {error.strerror}"))
         return None
 
 

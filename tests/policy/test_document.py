@@ -194,3 +194,19 @@ def test_anchors_and_merges_are_ordinary_yaml() -> None:
 
     assert got.upstreams["b"].spec.key == "none"
     assert got.policies[0].match == got.policies[1].match
+
+
+def test_a_file_name_that_is_not_utf8_can_be_printed(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.yaml", "wb") as file:
+        file.write(b"version: 2\n")
+
+    assert problems(tmp_path)[0].encode() == b"PATH/caf\\xe9.yaml:1:10: version: must be 1, the only version that this program reads, got 2"
+
+
+def test_a_file_without_permission_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, a__yaml=GOOD.format(name="p"))
+    (tmp_path / "a.yaml").chmod(0)
+    if os.access(tmp_path / "a.yaml", os.R_OK):
+        pytest.skip("this user may read every file")
+
+    assert problems(tmp_path) == ["PATH/a.yaml: cannot be read: Permission denied"]
