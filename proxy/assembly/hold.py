@@ -66,7 +66,8 @@ class Holds:
                     break
         except BaseException:
             self.held_bytes -= claimed
-            body.put_back(buffer.getvalue())
+            if buffer.tell():
+                body.put_back(buffer.getvalue())
             raise
         self.held_bytes -= claimed - buffer.tell()
         return buffer.getvalue()

@@ -343,10 +343,9 @@ class Body:
         return chunks
 
     def put_back(self, data: bytes) -> None:
-        """Undoes a `take`: for whoever finds that it may not keep what it took."""
-        if data:
-            self.chunks.appendleft(data)
-            self._size += len(data)
+        """Undoes a `take`: for whoever finds that it may not keep what it took. `data` is not empty."""
+        self.chunks.appendleft(data)
+        self._size += len(data)
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises the Failure of a body that broke."""
