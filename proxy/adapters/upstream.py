@@ -14,12 +14,13 @@ from typing import Protocol
 from urllib.parse import quote
 
 from proxy.adapters.outbound import DIGESTS, Outbound, without
-from proxy.core.body import Body
+from proxy.core.body import Body, Headers
 from proxy.core.call import Call
 from proxy.core.faults import Failure
 from proxy.core.ports import CallRecord, ExchangeRecord
 from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
+from proxy.core.stage import Stage
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.upstreams import Upstream as Declared
 from proxy.wire.tls import client_context
@@ -74,8 +75,10 @@ class Upstream:
         try:
             reply = await self._pool.send(request, call.connect_s)
         except Failure as failure:
-            failure.where = self.name
-            self._count(self.name, failure.fault.value)
+            broke = request.body.error
+            if broke is None or (broke.where, broke.detail) != (failure.where, failure.detail):  # else the app's body did, not this one
+                failure.where = self.name
+                self._count(self.name, failure.fault.value)
             raise
         self._count(self.name, OUTCOMES[min(reply.status // 100, 5)])
         reply.target = call.target
@@ -89,13 +92,22 @@ class Upstream:
         if payload is None:
             if target is request.target and headers is request.headers:
                 return request
-            return request.derive(target, headers, request.framing, request.length, request.body)
+            if request.framing is Framing.CHUNKED and not out.is_plain:
+                request.body.attach(_Trailers(out))
+            return self._derived(request, target, headers, request.length, request.body)
         named = self._named(call, payload)
+        trailers = out.trailers(request.body.trailers)
         if named.edited:
             headers = without(headers, DIGESTS | {b"content-encoding"} if named.decoded else DIGESTS)
-        body = Body.of(named.pieces(), request.body.trailers)
+            trailers = without(trailers, DIGESTS)
         length = named.size_bytes if request.framing is Framing.LENGTH else request.length
-        return request.derive(target, headers, request.framing, length, body)
+        return self._derived(request, target, headers, length, Body.of(named.pieces(), trailers))
+
+    def _derived(self, request: Request, target: bytes, headers: Headers, length: int, body: Body) -> Request:
+        new = request.derive(target, headers, request.framing, length, body)
+        if new.named is not None:
+            new.named -= self._out.own  # the app's Connection header cannot take away what is ours
+        return new
 
     def _named(self, call: Call, payload: Payload) -> Payload:
         """The payload with the name that this upstream has for the model."""
@@ -112,6 +124,20 @@ class Upstream:
     def close(self) -> None:
         """Closes what is idle; exchanges under way end by themselves."""
         self._pool.close()
+
+
+class _Trailers(Stage):
+    """Lets only those trailers through that may follow to one upstream."""
+
+    __slots__ = ("_out",)
+    critical = True
+
+    def __init__(self, out: Outbound) -> None:
+        self._out = out
+
+    def end(self) -> bytes:
+        self.body.trailers = self._out.trailers(self.body.trailers)
+        return b""
 
 
 class Upstreams:
@@ -132,7 +158,7 @@ def outbound(declared: Declared, home: bool) -> Outbound:
     path = declared.address.path
     return Outbound(
         home=home,
-        base=path.encode("ascii") if path else None,
+        base=path.encode("ascii") if path not in ("", "/v1") else None,  # what stands for itself changes no target
         credential=(credential.header.encode("ascii"), _octets(credential.line)) if credential is not None else None,
         drops_credential=home and not declared.callers_credential and credential is None,
         set_headers=tuple((name.encode("ascii"), _octets(secret.value)) for name, secret in declared.headers),
