@@ -7,6 +7,9 @@ Cost: a few microseconds for each field that changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from proxy.core.call import Call
@@ -16,6 +19,7 @@ from proxy.openai.payload import MISSING, Payload, Unread
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Json, Spec, Wrong
 
+Edit = Callable[[Payload, str, Any], Payload]
 NOT_PARAMETERS = {
     "model": "use `rewrite: {model: …}`",
     "messages": "use `instruct`",
@@ -58,15 +62,15 @@ def _fields(spec: ParamsSpec) -> frozenset[str]:
 class Params:
     """Edits the payload. Notes each field that it changed."""
 
-    __slots__ = ("_defaults", "_max", "_overrides", "_policy", "_remove")
+    __slots__ = ("_edits", "_policy")
 
     def __init__(self, spec: ParamsSpec, site: Site) -> None:
-        won = site.fields
         self._policy = site.policy
-        self._defaults = {name: _thawed(value) for name, value in spec.defaults.items() if name in won}
-        self._overrides = {name: _thawed(value) for name, value in spec.overrides.items() if name in won}
-        self._remove = [name for name in spec.remove if name in won]
-        self._max = {name: cap for name, cap in spec.max.items() if name in won}
+        edits: list[tuple[Edit, str, object]] = [(_override, name, _thawed(value)) for name, value in spec.overrides.items()]
+        edits += [(_default, name, _thawed(value)) for name, value in spec.defaults.items()]
+        edits += [(_remove, name, None) for name in spec.remove]
+        edits += [(_cap, name, cap) for name, cap in spec.max.items()]
+        self._edits = [edit for edit in edits if edit[1] in site.fields]
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         payload = self.apply(call, shadow=False)
@@ -77,43 +81,48 @@ class Params:
         self.apply(call, shadow=True)
 
     def apply(self, call: Call, shadow: bool) -> Payload | None:
-        """The payload with the edits, the call's own where nothing changes."""
+        """The payload with the edits, the call's own where nothing changes. A field that cannot be read hides no other."""
         payload: Payload | None = call.payload
         if payload is None:
             call.journal.note("params", self._policy, shadow=shadow, skipped="no_body", why="the body is not JSON that is held")
             return payload
-        try:
-            payload, what = self._edit(payload)
-        except Unread as unread:
-            call.journal.note("params", self._policy, shadow=shadow, skipped="unreadable", why=unread.why)
-            return call.payload  # type: ignore[no-any-return]
+        what: dict[str, list[str]] = {}
+        unread: dict[str, None] = {}
+        for edit, name, value in self._edits:
+            try:
+                edited = edit(payload, name, value)
+            except Unread as exc:
+                unread[exc.why] = None
+                continue
+            if edited is not payload:
+                payload = edited
+                what.setdefault(_DONE[edit], []).append(name)
+        for why in unread:
+            call.journal.note("params", self._policy, shadow=shadow, skipped="unreadable", why=why)
         if what:
             call.journal.note("params", self._policy, acted=not shadow, shadow=shadow, **what)
         return payload
 
-    def _edit(self, payload: Payload) -> tuple[Payload, dict[str, object]]:
-        placed: list[str] = []
-        removed: list[str] = []
-        capped: list[str] = []
-        for name, value in self._overrides.items():
-            if _differ(payload.value(name), value):
-                payload = payload.set(name, value)
-                placed.append(name)
-        for name, value in self._defaults.items():
-            if payload.value(name) is MISSING:
-                payload = payload.set(name, value)
-                placed.append(name)
-        for name in self._remove:
-            if payload.value(name) is not MISSING:
-                payload = payload.remove(name)
-                removed.append(name)
-        for name, cap in self._max.items():
-            value = payload.value(name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and value > cap:
-                payload = payload.set(name, cap)
-                capped.append(name)
-        what: dict[str, object] = {"set": placed, "removed": removed, "capped": capped}
-        return payload, {name: names for name, names in what.items() if names}
+
+def _override(payload: Payload, name: str, value: object) -> Payload:
+    return payload.set(name, value) if _differ(payload.value(name), value) else payload
+
+
+def _default(payload: Payload, name: str, value: object) -> Payload:
+    return payload.set(name, value) if payload.value(name) is MISSING else payload
+
+
+def _remove(payload: Payload, name: str, value: object) -> Payload:
+    return payload if payload.value(name) is MISSING else payload.remove(name)
+
+
+def _cap(payload: Payload, name: str, cap: Any) -> Payload:
+    value = payload.value(name)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return payload.set(name, cap) if is_number and value > cap else payload
+
+
+_DONE: dict[Edit, str] = {_override: "set", _default: "set", _remove: "removed", _cap: "capped"}
 
 
 def _thawed(value: object) -> object:
@@ -127,7 +136,13 @@ def _thawed(value: object) -> object:
 
 def _differ(old: object, new: object) -> bool:
     """Whether two JSON values differ: 1 and True do, 0 and 0.0 do not."""
-    return old != new or isinstance(old, bool) is not isinstance(new, bool)
+    if old != new or isinstance(old, bool) is not isinstance(new, bool):
+        return True
+    if isinstance(old, list) and isinstance(new, list):
+        return any(map(_differ, old, new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        return any(_differ(value, new[key]) for key, value in old.items())
+    return False
 
 
 KIND = Kind(

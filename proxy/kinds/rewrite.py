@@ -19,6 +19,8 @@ from proxy.openai.payload import Unread
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Spec, Wrong
 
+ASKED_CHARS = 256  # of a model's name as the app gave it, in the journal: it may be anything
+
 
 class RewriteSpec(Spec):
     """Ask another model, or another upstream, than the app named. A field that is left out keeps what another policy chose."""
@@ -80,7 +82,7 @@ class Rewrite:
                 return call.target
             if asked != self._model:
                 what["model"] = model = self._model
-                what["asked"] = asked
+                what["asked"] = asked and asked[:ASKED_CHARS]
                 if call.target.model is None:
                     call.journal.model = asked
         if not what:
