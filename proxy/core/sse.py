@@ -110,7 +110,8 @@ class Splitter:
 
 def events(block: bytes) -> Iterator[Event]:
     """The events of a block of whole events, those without data too (comments, `event: ping`)."""
-    for text in _BLANK.split(block.removeprefix(_BOM)):
+    block = block.removeprefix(_BOM)
+    for text in block.split(b"\n\n") if b"\r" not in block else _BLANK.split(block):  # the same cuts, and tens of times quicker
         if text and (event := _event(text)) is not None:
             yield event
 

@@ -1,7 +1,7 @@
 """usage -- what an exchange answered, for spans: the model, tokens and finish reasons, from a bounded copy of its reply.
 
 The first 16 KiB and the last 64 KiB are kept, never the whole, and read once, at the end: the model comes first, the usage last.
-Cost: 0.3 µs a chunk; 20 µs at the end of a plain reply, 10 µs for each event of a stream's last 64 KiB that has to be read.
+Cost: 0.3 µs a chunk; at the end 5 µs for a plain reply, 100 for a stream of 64 chunks: it is searched, and its last events are read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _model_in = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){0,256}")')
 _id_in = re.compile(rb'"id"\s*:\s*("(?:[^"\\]|\\.){0,256}")')
 _reason_in = re.compile(rb'"finish_reason"\s*:\s*("(?:[^"\\]|\\.){0,64}")')
 _is_stream = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:").match
-_worth = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"type"\s*:\s*"response\.(?:completed|incomplete|failed|cancelled)"').search
+_telling_at = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"type"\s*:\s*"response\.(?:completed|incomplete|failed|cancelled)"')
+_worth, _worth_in = _telling_at.search, _telling_at.finditer
 
 
 @dataclass(slots=True)
@@ -124,19 +125,45 @@ def _read_stream(usage: Usage, head: bytes, tail: bytes, lost: bool) -> None:
     reasons: list[str] = []
     blocks = (head, _from_next_event(tail)) if lost else (head + tail,)
     for block in blocks:
-        for event in events(block):
+        if first:
+            first = not _read_first(usage, block)
+        for event in events(_telling(block)):
             data = event.data
-            if data is None or not (first or _worth(data)):
+            if data is None or not _worth(data):
                 continue
             said = _json(data)
             if isinstance(said, dict):
-                first = False
                 _read_object(usage, said)
                 reasons += usage.finish_reasons
                 usage.finish_reasons = ()
     usage.finish_reasons = tuple(reasons[:MAX_REASONS])
     if lost and usage.input_tokens is None and usage.output_tokens is None:
         _read_usage_text(usage, tail)  # the last event is longer than the tail: a Responses answer as a whole
+
+
+def _read_first(usage: Usage, block: bytes) -> bool:
+    """The first event that can be read, for all but its finish reasons. False where there is none."""
+    for event in events(block):
+        if event.data is not None and isinstance(said := _json(event.data), dict):
+            _read_object(usage, said)
+            usage.finish_reasons = ()
+            return True
+    return False
+
+
+def _telling(block: bytes) -> bytes:
+    """The events of a block that may say a finish reason or a usage: of hundreds in a long stream, one or two."""
+    if b"\r" in block or block.count(b"data:") > block.count(b"\n\n") + 1:
+        return block  # data in several lines, or other line ends: rare, and read event by event
+    kept, done = [], 0
+    for found in _worth_in(block):
+        if found.start() >= done:
+            before = block.rfind(b"\n\n", done, found.start())
+            start = done if before < 0 else before + 2
+            end = block.find(b"\n\n", found.end())
+            done = len(block) if end < 0 else end + 2
+            kept.append(block[start:done])
+    return b"".join(kept)
 
 
 def _from_next_event(tail: bytes) -> bytes:
