@@ -152,6 +152,7 @@ class Words:
     __slots__ = ("_few", "_patterns", "_set", "direct_chars", "words")
 
     def __init__(self, keywords: Iterable[str]) -> None:
+        _re2()  # where it is missing, that shows at load and not in a call
         self.words = tuple(Word(text) for text in dict.fromkeys(map(spelled, keywords)))
         self._few = self.words
         self._set: frozenset[str] = frozenset()
