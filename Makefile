@@ -37,6 +37,7 @@ check: setup ## lint, types, generated files, size budget, shipped policies
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/chassis check policies
+	@$(BIN)/python -m tests.generate
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
 e2e: setup $(SDK_NODE)/node_modules/.installed ## run only the tests with real sockets and real clients
