@@ -99,7 +99,7 @@ def is_stream(headers: Headers) -> bool:
     """Whether a reply's headers announce a stream of events."""
     for name, value in headers:
         if len(name) == 12 and name.lower() == b"content-type":
-            return value.startswith(b"text/event-stream")
+            return value.lower().startswith(b"text/event-stream")
     return False
 
 

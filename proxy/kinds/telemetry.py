@@ -55,17 +55,13 @@ class CallTelemetry:
             self._over(record)
             raise
         record.head = self._now()
-        record.status = reply.status
+        record.status = status = reply.status
         record.origin = reply.origin
-        record.target = reply.target or record.target
         record.headers = reply.headers
-        fault = reply.fault
-        if reply.origin == "static":
-            record.outcome = Outcome.FAILED if fault is not None else Outcome.REFUSED
-        elif fault is None:
-            fault = classify(reply)
-        if fault is not None:
-            record.fault = fault.value
+        if reply.target is not None:
+            record.target = reply.target
+        if status >= 400 or reply.fault is not None:
+            _judge(record, reply)
         reply.body.after(partial(self._closed, record))
         return reply
 
@@ -121,7 +117,7 @@ class ExchangeTelemetry:
     def _stage(self, record: ExchangeRecord, reply: Reply) -> Stage:
         if not self._reads or record.trace is None or not record.trace.sampled:
             return _Source(record, self._over)
-        kind = reply.header(b"content-type") or b""
+        kind = (reply.header(b"content-type") or b"").lower()
         record.streamed = kind.startswith(b"text/event-stream")
         if reply.status >= 300 or not kind.startswith(READ_TYPES):
             return _Source(record, self._over)
@@ -199,6 +195,17 @@ class _ReadSource(_Source):
     def fail(self, failure: Failure) -> bytes:
         self._record.usage = self._reader.result()
         return super().fail(failure)
+
+
+def _judge(record: CallRecord, reply: Reply) -> None:
+    """The fault of an error reply. One of our own is a refusal where nothing failed."""
+    fault = reply.fault
+    if reply.origin == "static":
+        record.outcome = Outcome.FAILED if fault is not None else Outcome.REFUSED
+    else:
+        fault = fault or classify(reply)
+    if fault is not None:
+        record.fault = fault.value
 
 
 def _failed(record: CallRecord | ExchangeRecord, exc: BaseException) -> None:
