@@ -84,6 +84,8 @@ async def explain(policies: Policies, method: bytes, target: bytes, headers: Hea
     payload = Payload(body, endpoint, request.header(b"content-encoding")) if body else None
     tokens = tokens_for(policies.rules)
     facts = Facts(endpoint, method, target, headers, payload, tokens)
+    if tokens is not None:
+        await facts.count()
     out = Explanation(endpoint.value, _model(payload))
     out.rules = [await _explained(rule, facts) for rule in policies.rules]
     enforced = [rule for rule, seen in zip(policies.rules, out.rules, strict=True) if seen.verdict and not rule.shadow]

@@ -14,6 +14,10 @@ import click
 import orjson
 
 from proxy.assembly.load import Policies, load
+from proxy.cli.options import of_variable
+from proxy.core.journal import Entry
+from proxy.core.ports import CallRecord, ExchangeRecord
+from proxy.policy.problems import PolicyError
 from proxy.server.app import Server, Settings
 
 POLICIES = Path(__file__).with_name("demo.yaml")
@@ -38,12 +42,33 @@ SCENES = (
 )
 
 
+class _Noted:
+    """A recorder: what was decided on each call."""
+
+    def __init__(self) -> None:
+        self._calls: asyncio.Queue[list[Entry]] = asyncio.Queue()
+
+    async def next(self) -> list[Entry]:
+        """The decisions on the next call that has ended."""
+        return await self._calls.get()
+
+    def call_ended(self, record: CallRecord) -> None:
+        """Keeps its decisions."""
+        self._calls.put_nowait(record.call.journal.entries)
+
+    def exchange_ended(self, record: ExchangeRecord) -> None:
+        """Nothing."""
+
+
 @click.command()
-@click.option("--policies", type=click.Path(path_type=Path), default=POLICIES, help="Other policies to show.")
+@click.option("--policies", type=click.Path(path_type=Path), default=POLICIES, help="Other policies to show.", **of_variable("POLICIES"))
 def demo(policies: Path) -> None:
     """Start the proxy over an upstream that makes up its answers, and show policies at work."""
     try:
         asyncio.run(_show(policies))
+    except PolicyError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
     except OSError as error:
         click.echo(f"chassis demo: {error}", err=True)
         sys.exit(1)
@@ -54,9 +79,10 @@ async def _show(path: Path) -> None:
         return load(path, {}, no_secrets=True, upstream=upstream)
 
     settings = Settings(path, None, port=0, admin_port=0, log="off", scripted=True)
-    server = Server(settings, policies, {}, version("chassis-proxy"))
-    await server.start()
+    noted = _Noted()
+    server = Server(settings, policies, {}, version("chassis-proxy"), [noted])
     try:
+        await server.start()
         host, port = server.address
         base = f"http://{host}:{port}/v1"
         click.echo(f"The proxy listens at {base}, with the policies of {path}.")
@@ -64,6 +90,9 @@ async def _show(path: Path) -> None:
             for number, scene in enumerate(SCENES, 1):
                 click.echo(f"\n{click.style(f'{number}. {scene.title}', bold=True)}")
                 await _play(app, base, scene)
+                for entry in await noted.next():
+                    if entry.shadow:
+                        click.echo(f"   the log    {entry.policy}, in shadow: would {_would(entry)}")
         click.echo(f"\nNow yours: chassis serve --policies {path} --upstream https://api.openai.com/v1")
     finally:
         await server.stop(0)
@@ -80,6 +109,14 @@ async def _play(app: aiohttp.ClientSession, base: str, scene: Scene) -> None:
         told = [f"{name}: {value}" for name, value in reply.headers.items() if name.lower().startswith("x-chassis-")]
         for line in told or ["no header of ours: nothing was changed"]:
             click.echo(f"              {line}")
+
+
+def _would(entry: Entry) -> str:
+    return f"{entry.kind} ({'; '.join(f'{name}: {_plain(value)}' for name, value in entry.what.items())})"
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _answer(data: bytes, stream: bool) -> tuple[str | None, str]:

@@ -26,6 +26,10 @@ class _Lazy(click.Group):
         command: click.Command = getattr(importlib.import_module(f"proxy.cli.{name}"), name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="chassis-proxy", prog_name="chassis")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from proxy.assembly.load import Policies, load, refuse_own_listener, refuse_without_upstream
-from proxy.cli.options import environment
+from proxy.cli.options import environment, of_variable
 from proxy.policy.problems import PolicyError
 from proxy.server.app import Server, Settings
 from proxy.server.app import serve as run
@@ -22,8 +22,8 @@ Command = Callable[..., None]
 
 def _option(name: str, help: str, default: Any = None, **more: Any) -> Callable[[Command], Command]:
     """A flag with its `CHASSIS_*` variable."""
-    variable = "CHASSIS_" + name[2:].replace("-", "_").upper()
-    return click.option(name, default=default, envvar=variable, help=help, show_default=default is not None, **more)
+    variable = of_variable(name[2:].replace("-", "_").upper())
+    return click.option(name, default=default, help=help, **variable, show_default=default is not None, **more)
 
 
 PORT = click.IntRange(0, 65535)
@@ -64,13 +64,23 @@ def serve(**given: Any) -> None:
 
 async def _main(settings: Settings) -> None:
     def policies(upstream: str | None) -> Policies:
-        loaded = load(settings.policies, environment(), no_secrets=settings.no_secrets, upstream=upstream, bypass=settings.bypass)
+        loaded = _loaded(settings, upstream)
         refuse_without_upstream(loaded)
         refuse_own_listener(loaded, settings.host, settings.port)
         return loaded
 
     server = Server(settings, policies, environment(), version("chassis-proxy"))
     await run(server, lambda: _say(server))
+
+
+def _loaded(settings: Settings, upstream: str | None) -> Policies:
+    try:
+        return load(settings.policies, environment(), no_secrets=settings.no_secrets, upstream=upstream, bypass=settings.bypass)
+    except PolicyError as error:
+        if not settings.bypass or upstream is None:
+            raise
+        click.echo(f"{error}\nchassis serve: --bypass goes on without these files, with --upstream alone", err=True)
+        return load(None, environment(), upstream=upstream)
 
 
 def _say(server: Server) -> None:
@@ -84,8 +94,9 @@ def _say(server: Server) -> None:
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     home = generation.policies.upstreams[generation.policies.home]
     rules = len(generation.policies.rules)
+    what = "bypass, no policy acts" if server.settings.bypass else f"{rules} {'policy' if rules == 1 else 'policies'}"
     click.echo(
-        f"chassis: {rules} {'policy' if rules == 1 else 'policies'}, calls go to {home.address.origin}{home.address.path}"
+        f"chassis: {what}, calls go to {home.address.origin}{home.address.path}"
         f"{' (scripted: answers are made up)' if server.settings.scripted else ''}; paste this where the app runs:",
         err=True,
     )

@@ -188,9 +188,20 @@ class Facts:
         if prompt is not None and self._tokens is not None and self._least < limit < self._most:
             self._learn(limit, await self._tokens.below_slowly(prompt[0], limit, prompt[1]))
 
+    async def count(self) -> None:
+        """Counts the prompt to its end, however long, where it can be read: for an explanation that tells the number."""
+        known = len(self.unknown)
+        prompt = self._prompt()
+        del self.unknown[known:]  # nobody has asked yet
+        if prompt is not None and self._tokens is not None:
+            tokens = await self._tokens.count(prompt[0]) + prompt[1]
+            self._least, self._most = tokens, tokens + 1
+
     @property
     def prompt_seen(self) -> str:
         """What is known of the prompt's size, for an explanation."""
+        if self._most == self._least + 1:
+            return f"{self._least:,} token{'s' if self._least != 1 else ''}"
         if self._least and self._most < 1 << 62:
             return f"{self._least} to {self._most - 1} tokens"
         if self._most < 1 << 62:

@@ -6,11 +6,12 @@ One event loop, one worker. TERM drains: readiness says no, new connections are 
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from proxy.assembly.generation import Generation, Outside, build
 from proxy.assembly.load import Policies
 from proxy.assembly.reload import Reload
 from proxy.core.clock import LoopClock
+from proxy.core.ports import Recorder
 from proxy.core.tasks import spawn
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
 from proxy.server.admin import admin_app, is_loopback
@@ -60,7 +62,15 @@ class Settings:
 class Server:
     """The process, from `start` to `stop`. `load` reads the policies; it raises PolicyError."""
 
-    def __init__(self, settings: Settings, load: Callable[[str | None], Policies], env: Mapping[str, str], version: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[str | None], Policies],
+        env: Mapping[str, str],
+        version: str,
+        recorders: Sequence[Recorder] = (),
+    ) -> None:
+        """`recorders` are told of every call, beside the log and the traces."""
         self.settings = settings
         self.metrics = Metrics()
         self.is_ready = False
@@ -73,7 +83,8 @@ class Server:
         self._lag = LoopLag(self._loop)
         self._tracing: Tracing | None = tracing(env, version)
         self._calllog = CallLog(1, text=settings.log == "text") if settings.log != "off" else None
-        self._outside = self._make_outside()
+        self._log_handler: LogHandler | None = None
+        self._outside = self._make_outside(recorders)
         self._handler: Handler | None = None
         self._listener: Listener | None = None
         self._ports: asyncio.Server | None = None
@@ -81,8 +92,8 @@ class Server:
         self._watcher: asyncio.Task[None] | None = None
         self._upstream = settings.upstream
 
-    def _make_outside(self) -> Outside:
-        told = [recorder for recorder in (self._calllog, self._tracing) if recorder is not None]
+    def _make_outside(self, recorders: Sequence[Recorder]) -> Outside:
+        told = [recorder for recorder in (self._calllog, self._tracing, *recorders) if recorder is not None]
         begin = self._tracing.begin if self._tracing is not None else None
         count = self.metrics.exchanges.add
         return Outside(
@@ -99,10 +110,11 @@ class Server:
         log.error("layer %s broke and was passed over", layer, exc_info=bug)
 
     async def start(self) -> None:
-        """Takes calls when it returns. Raises PolicyError for the policies, OSError for a port."""
+        """Takes calls when it returns. Raises PolicyError for the policies, OSError for a port; `stop` then ends what had begun."""
         if self._calllog is not None:
             self._calllog.start()
-            log.addHandler(LogHandler(self._calllog))
+            self._log_handler = LogHandler(self._calllog)
+            log.addHandler(self._log_handler)
             log.setLevel(logging.INFO)
             log.propagate = False
         if self.settings.scripted:
@@ -114,12 +126,19 @@ class Server:
         self._listener = Listener(self._handler, ServerLimits(), static_reply)
         self._read_gauges(self._listener)
         settings = self.settings
-        self._ports = await self._loop.create_server(
-            self._listener.protocol, settings.host, settings.port, backlog=1024, reuse_address=True
-        )
-        await self._start_admin()
+        try:
+            self._ports = await self._loop.create_server(
+                self._listener.protocol, settings.host, settings.port, backlog=1024, reuse_address=True
+            )
+        except OSError as error:
+            raise _cannot_listen("data", settings.host, settings.port, "--", error) from error
+        try:
+            await self._start_admin()
+        except OSError as error:
+            raise _cannot_listen("admin", settings.admin_host, settings.admin_port, "--admin-", error) from error
         if settings.policies is not None and not settings.bypass:
-            self.reload = Reload(settings.policies, self._other_files, self._apply)
+            self.reload = reload = Reload(settings.policies, self._other_files, self._apply)
+            self.metrics.reload_failures.read = lambda: reload.failures
             self._watcher = spawn(self.reload.run(), "policy watch")
         self._lag.start()
         self.is_ready = True
@@ -206,8 +225,24 @@ class Server:
         if self.generation is not None:
             for upstream in self.generation.upstreams.values():
                 upstream.close()
+        await self.stop_log()
+
+    async def stop_log(self) -> None:
+        """Writes what is left of the log, for a second at most. Idempotent."""
+        if self._log_handler is not None:
+            log.removeHandler(self._log_handler)
+            log.propagate = True
         if self._calllog is not None:
             await asyncio.to_thread(self._calllog.stop)
+
+
+def _cannot_listen(which: str, host: str, port: int, flag: str, error: OSError) -> OSError:
+    """The error for a port that could not be bound, in words that say what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return OSError(f"the {which} port {port} on {host} is taken; stop what listens there, or give another {flag}port")
+    if error.errno == errno.EACCES:
+        return OSError(f"the {which} port {port} on {host} needs rights that this process lacks; give a {flag}port above 1023")
+    return OSError(f"cannot listen on {host} for the {which} port: {error.strerror or error}; give a {flag}host of this machine")
 
 
 async def serve(server: Server, started: Callable[[], None]) -> None:
@@ -220,7 +255,11 @@ async def serve(server: Server, started: Callable[[], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_end)
-    await server.start()
+    try:
+        await server.start()
+    except BaseException:
+        await server.stop(0)
+        raise
     if (reload := server.reload) is not None:
         loop.add_signal_handler(signal.SIGHUP, lambda: spawn(reload.look(force=True), "reload on HUP"))
     else:
@@ -232,5 +271,7 @@ async def serve(server: Server, started: Callable[[], None]) -> None:
     hurrying = spawn(hurry.wait(), "second signal")
     await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
     if not draining.done():
+        log.info("a second signal: leaving at once")
         draining.cancel()
+        await server.stop_log()
     hurrying.cancel()

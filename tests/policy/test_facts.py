@@ -26,6 +26,9 @@ class Counter:
         count = sum(len(text.split()) for text in texts) + ids
         return None if count >= self._slow_from else count < limit
 
+    async def count(self, texts: Sequence[str]) -> int:
+        return sum(len(text.split()) for text in texts)
+
     async def below_slowly(self, texts: Sequence[str], limit: int, ids: int = 0) -> bool:
         self.slowly.append(limit)
         return sum(len(text.split()) for text in texts) + ids < limit
@@ -150,7 +153,7 @@ def test_token_bounds_are_kept_over_several_thresholds() -> None:
         False,
     ]
     assert counter.asked == [100, 20, 50, 51]
-    assert seen.prompt_seen == "50 to 50 tokens"
+    assert seen.prompt_seen == "50 tokens"
 
 
 def test_ids_of_a_prompt_count() -> None:
@@ -178,6 +181,23 @@ async def test_settling_what_is_known_asks_nothing() -> None:
     await seen.settle(20)
 
     assert counter.slowly == []
+
+
+async def test_a_count_to_the_end_answers_every_question_after_it() -> None:
+    counter = Counter()
+    seen = facts({"prompt": ["one two", "three"]}, tokens=counter, endpoint=Endpoint.COMPLETIONS)
+    await seen.count()
+
+    assert seen.prompt_seen == "3 tokens"
+    assert (seen.prompt_below(3), seen.prompt_below(4)) == (False, True)
+    assert counter.asked == []
+
+
+async def test_counting_what_cannot_be_read_gives_no_reason_before_anyone_asks() -> None:
+    unread = facts(raw=b"{", tokens=Counter())
+    await unread.count()
+
+    assert (unread.unknown, unread.prompt_seen) == ([], "not counted")
 
 
 async def test_without_a_counter_or_a_body_the_size_is_unknown() -> None:
