@@ -180,6 +180,8 @@ TUNNELS = [
     refused(b"401 Unauthorized", b'{"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}'),
     refused(b"403 Forbidden", b'{"error": {"message": "no"}}'),
     refused(b"426 Upgrade Required", b""),
+    Case(19, "a-request-behind-a-refused-upgrade", (request(REALTIME, *HANDSHAKE) + request(b"GET /v1/models"),),
+         (script(reply(b"401 Unauthorized", body=b"no")), script(reply(b"200 OK", body=b"models"))), Expected(body=b"models", target=b"/v1/models"), replies=2, requests=2),
     Case(19, "the-connection-goes-on-after-a-refusal", (request(REALTIME, *HANDSHAKE), Replies(1), request(b"GET /v1/models")),
          (script(reply(b"401 Unauthorized", body=b"no")), script(reply(b"200 OK", body=b"models"))), Expected(body=b"models", target=b"/v1/models"), replies=2, requests=2),
 ]
@@ -242,6 +244,7 @@ UNUSUAL = [
     targeted("the-admin-paths-belong-to-the-upstream", b"/livez"),
     targeted("metrics-belong-to-the-upstream", b"/metrics"),
     targeted("of-eight-kilobytes", b"/v1/x?" + b"a" * 8000),
+    targeted("of-fifteen-kilobytes", b"/v1/x?" + b"a" * 15000),
     asked("a-404", b"GET", b"/v1/nothing", status=b"404 Not Found", answer=b'{"error": {"message": "nope"}}'),
 ]
 

@@ -110,9 +110,26 @@ FRAMED = [
     Case(22, "head-in-single-bytes", single(request(b"GET /v1/models").replace(CASE, b"22-head-in-single-bytes")),
          (script(reply(b"200 OK", body=OK)),), Expected(body=OK, target=b"/v1/models")),
     Case(22, "reply-head-in-single-bytes", (request(CHAT, JSON, body=ASK),), (script(*single(reply(b"200 OK", JSON, body=OK))),), Expected(body=OK, reply_has=(JSON,)), rewritten=rewritten),
+    up(22, "a-body-of-line-ends-in-chunks", *(chunk(b"\r\n" * 2000 + b"0\r\n\r\n" + b"\n" * 500) for _ in range(4)), LAST, path=b"POST /v1/files", headers=(CHUNKED,),
+       body=(b"\r\n" * 2000 + b"0\r\n\r\n" + b"\n" * 500) * 4, rewrites=False),
+    up(22, "ten-thousand-chunks-of-a-byte", b"".join(map(chunk, single(BINARY))), LAST, path=b"POST /v1/files", headers=(CHUNKED,), body=BINARY, rewrites=False),
+    stream(22, "reply-in-ten-thousand-chunks-of-a-byte", *single(BINARY), gated=False),
+    Case(22, "a-post-without-any-length", (request(b"POST /v1/threads"),), (script(reply(b"200 OK", body=OK)),), Expected(body=OK, sent=b"", target=b"/v1/threads")),
+    Case(22, "a-post-with-a-length-of-zero", (request(b"POST /v1/threads", b"Content-Length: 0"),), (script(reply(b"200 OK", body=OK)),), Expected(body=OK, sent=b"", request_has=(b"Content-Length: 0",))),
+    Case(22, "a-length-named-twice-in-a-body-only", (request(b"POST /v1/files", body=b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n"),), (script(reply(b"200 OK", body=OK)),),
+         Expected(body=OK, sent=b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n")),
+    Case(22, "a-request-inside-a-body", (request(b"POST /v1/files", body=b"GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n"),), (script(reply(b"200 OK", body=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")),),
+         Expected(body=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", sent=b"GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n")),
+    Case(22, "an-upgrade-to-h2c-with-a-body-and-a-request-behind", (request(b"POST /v1/files", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAM", body=b"body") + request(b"GET /v1/behind"),),
+         (script(reply(b"200 OK", body=b"1")), script(reply(b"200 OK", body=b"2"))), Expected(body=b"2", target=b"/v1/behind"), replies=2, requests=2,
+         check=lambda seen: _bodies(seen, b"body", b"")),
     Case(22, "empty-lines-before-a-request", (b"\r\n\r\n" + request(b"GET /v1/models"), Replies(1), b"\r\n" + request(b"GET /v1/models")),
          (script(reply(b"200 OK", body=b"1")), script(reply(b"200 OK", body=b"2"))), Expected(body=b"2"), replies=2, requests=2),
 ]
+
+def _bodies(seen: Seen, *bodies: bytes) -> None:
+    assert tuple(bytes(each.message.body) for each in seen.arrivals) == bodies, [bytes(each.message.body) for each in seen.arrivals]
+
 
 EXPECT = b"Expect: 100-continue"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -135,6 +152,9 @@ EXPECTS = [
       for status in (b"413 Content Too Large", b"401 Unauthorized", b"200 OK")),
     Case(23, "an-early-answer-to-a-chunked-upload", (request(b"POST /v1/files", CHUNKED, body=chunk(BINARY)), Await(TOO_LARGE)),
          (script(Await(BINARY), reply(b"413 Content Too Large", JSON, body=TOO_LARGE), early=True),), Expected(status=413, body=TOO_LARGE), differs=frozenset({"unread"})),
+    Case(23, "both-directions-at-once", (request(b"POST /v1/files", CHUNKED, body=chunk(b"up 1 ")), Await(b"down 1"), chunk(b"up 2 "), Await(b"down 2"), chunk(b"up 3") + LAST),
+         (script(Await(b"up 1 "), reply(b"200 OK", CHUNKED) + chunk(b"down 1 "), Await(b"up 2 "), chunk(b"down 2 "), Await(b"up 3"), chunk(b"down 3") + LAST, early=True),),
+         Expected(body=b"down 1 down 2 down 3", sent=b"up 1 up 2 up 3")),
     Case(23, "an-early-answer-and-the-client-goes-on", (request(b"POST /v1/files", UPLOAD) + BINARY[:500], Await(TOO_LARGE), BINARY[500:]),
          (script(Await(BINARY[:500]), reply(b"413 Content Too Large", JSON, body=TOO_LARGE), Pause(0.1), early=True),), Expected(status=413, body=TOO_LARGE), differs=frozenset({"unread"})),
 ]
@@ -237,6 +257,8 @@ FIELDS = [
     fields("latin-1-and-utf-8-values", b"X-Latin: caf\xe9 \xff\x80", b"X-Utf: h\xc3\xa9", theirs=(b"X-Latin: \xa0caf\xe9", b"X-Utf: \xe2\x82\xac")),
     fields("marks-in-values", b'X-Marks: a,b; c="d, \\"e" (f) <g> {h} [i]', b"X-Tab: a\tb", b"X-Inner: a  b", theirs=(b'X-Marks: "a, b", c', b"X-Tab: a\tb")),
     fields("a-value-of-eight-kilobytes", b"X-Long: " + b"v" * 8000, theirs=(b"X-Long: " + b"w" * 8000,)),
+    fields("a-value-of-forty-kilobytes", b"Authorization: Bearer " + b"v" * 40_000, theirs=(b"Content-Security-Policy: " + b"w" * 40_000,)),
+    fields("two-hundred-cookies-set", theirs=tuple(b"Set-Cookie: c%d=%d; Path=/" % (i, i) for i in range(200))),
     fields("a-hundred-fields", *(b"X-%d: %d" % (i, i) for i in range(100)), theirs=tuple(b"X-%d: %d" % (i, i) for i in range(100))),
     fields("content-fields-stay", b"Content-Type: a/b", b"Content-Language: de", b"Content-Location: /x", b"Content-Disposition: inline", theirs=(b"Content-Language: de", b"Content-Location: /y", b"Accept-Ranges: none")),
     hop("connection-and-what-it-names", (b"Connection: keep-alive, X-Hop", b"X-Hop: 1", b"x-hop: 2"), (b"X-Stay: 1",), (b"Connection: keep-alive, X-Their-Hop", b"X-Their-Hop: 1"), (b"X-Stay: 1",)),
@@ -332,6 +354,9 @@ STATUSES = [
     Case(29, "an-http-1.0-upstream-with-a-length", (request(CHAT, JSON, body=ASK),), (script(reply(b"200 OK", JSON, version=b"1.0", body=ANSWER), Do.FIN),), Expected(body=ANSWER), rewritten=rewritten),
     Case(29, "kept-alive-for-five-requests", tuple(each for i in range(5) for each in (request(b"GET /v1/%d" % i), Replies(i + 1))), tuple(script(reply(b"200 OK", body=b"%d" % i)) for i in range(5)),
          Expected(body=b"4"), replies=5, requests=5, check=lambda seen: _in_order(seen, 5)),
+    Case(29, "a-client-that-says-close-and-goes-on", (request(b"GET /v1/models", b"Connection: close") + b"garbage that nobody reads",), (script(reply(b"200 OK", b"Connection: close", body=OK), Do.FIN),), Expected(body=OK, closes=True)),
+    Case(29, "a-client-that-says-close-to-a-stream", (request(CHAT, JSON, b"Connection: close", body=ASK),), (script(reply(b"200 OK", SSE, b"Connection: close", CHUNKED), chunk(HELLO), Do.SEEN, chunk(DONE) + LAST, Do.FIN),),
+         Expected(body=HELLO + DONE, closes=True), rewritten=rewritten),
     Case(29, "a-client-that-says-close", (request(b"GET /v1/models", b"Connection: close"),), (script(reply(b"200 OK", b"Connection: close", body=OK), Do.FIN),), Expected(body=OK, closes=True)),
 ]
 

@@ -327,7 +327,8 @@ def test_a_reply_over_tls_that_is_cut_looks_cut(tls: tuple[Upstream, processes.R
         ended = client.wait_end(5)
 
     [message] = client.reader.messages
-    assert ended != "open"
+    assert run.problems == []
+    assert ended != "open", f"{len(client.raw)} bytes here, the upstream's steps ended at {run.arrivals[0].played_at}"
     assert (bytes(message.body), message.complete) == (HELLO, False)
 
 

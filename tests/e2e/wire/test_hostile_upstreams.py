@@ -204,6 +204,25 @@ def _after_first(answer: bytes) -> tuple[bytes, bytes, bytes]:
     return answer[:end], b"", answer[end:]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200\r\nContent-Length: 4\r\n\r\nfine",
+        b"HTTP/1.1 200 OK\r\nContent-Length:4\r\n\r\nfine",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4 \t\r\nX-A:\r\n\r\nfine",
+        b"HTTP/1.1 200 OK\r\nTRANSFER-ENCODING:CHUNKED\r\n\r\n0004\r\nfine\r\n00\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine\r\n",
+    ],
+    ids=["no-reason-and-no-blank", "no-blank-after-a-colon", "blanks-behind-values", "chunked-in-upper-case", "a-line-end-too-many"],
+)
+def test_a_reply_that_is_only_spelled_oddly_is_carried(wire: Wire, answer: bytes) -> None:
+    client, run = play(wire, "plain", f"upstream-odd-{len(answer)}", (script(answer), script(OK)), CHAT, CHAT)
+
+    assert client.problems == []
+    assert [(each.status, bytes(each.body)) for each in client.reader.messages] == [(200, b"fine"), (200, b"fine")]
+    assert len(run.arrivals) == 2
+
+
 def test_sixteen_clients_at_once_each_get_their_own_reply_over_kept_connections(wire: Wire) -> None:
     clients = [Client(wire.port("plain")) for _ in range(16)]
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -293,6 +294,44 @@ def test_a_slow_reader_does_not_slow_the_others(wire: Wire) -> None:
 
     assert client.problems == []
     assert statistics.median(took) < PROMPT_S
+
+
+BUSY = {
+    "line-ends": b"\r\n" * 1_000_000,
+    "line-feeds": b"\n" * 2_000_000,
+    "blank-lines": b"abc\r\n\r\n" * 300_000,
+    "zeros": b"0\r\n\r\n" * 400_000,
+    "text": b"ab" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+@pytest.mark.parametrize("name", BUSY)
+def test_an_upload_costs_the_same_whatever_its_bytes_are_and_hinders_nobody(wire: Wire, name: str, framing: str) -> None:
+    body = BUSY[name]
+    run = wire.upstream.expect(f"busy-{name}-{framing}", (script(reply(b"200 OK", body=b"ok")),))
+    quick = wire.upstream.expect("busy-quick", tuple(script(reply(b"200 OK", body=b"quick")) for _ in range(500)))
+    data = chunk(body) + LAST if framing == "chunked" else body
+    head = request(b"POST /v1/files", CHUNKED if framing == "chunked" else b"Content-Length: %d" % len(body))
+    waits = []
+    with Client(wire.port("plain")) as client, Client(wire.port("plain")) as other:
+        began_at = time.monotonic()
+        sending = threading.Thread(target=lambda: client.send(filled(head, run.id) + data))
+        sending.start()
+        while client.reader.whole < 1 and time.monotonic() - began_at < 6:
+            asked_at = time.monotonic()
+            other.send(filled(request(b"GET /v1/models"), quick.id))
+            other.until(lambda: other.reader.whole > len(waits), "no reply beside the upload")
+            waits.append(time.monotonic() - asked_at)
+            time.sleep(0.02)
+        took = time.monotonic() - began_at
+        sending.join()
+
+    assert client.problems + other.problems == []
+    assert run.problems == []
+    assert bytes(run.arrivals[0].message.body) == body
+    assert took < 1.5, f"{len(body):,} bytes took {took:.1f} s"
+    assert max(waits) < 0.5, f"another call waited {max(waits):.2f} s"
 
 
 # -- slow heads
