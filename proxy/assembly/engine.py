@@ -102,7 +102,7 @@ class Engine:
             facts = self._facts(call, why)
             service = await self._service(candidates, facts, call)
             if candidates.shadows:
-                candidates.shadows.watch(call, facts, self._tokens)
+                self._watch(candidates.shadows, call, facts)
             return await service(call)
         finally:
             if held_bytes:
@@ -117,7 +117,10 @@ class Engine:
         for rule in candidates.enforced:
             if not (rule.matches_body or rule.reads_body):
                 continue
-            verdict = rule.condition.test(facts)
+            try:
+                verdict = rule.condition.test(facts)
+            except Exception:
+                return True  # the matching meets it again, and tells
             if (verdict is None and rule.matches_body) or (verdict and rule.reads_body):
                 return True
         return False
@@ -139,43 +142,69 @@ class Engine:
                 call.journal.model = payload.model
             except Unread as unread:
                 call.journal.note("body_unread", why=unread.why)
+            except Exception as bug:
+                self._broke(call, "body", bug)
         return call.derive(payload=payload), size, NO_BODY
 
     async def _service(self, candidates: Candidates, facts: Facts, call: Call) -> Service:
         try:
-            matched = await self.matched(candidates.enforced, facts)
+            matched = await self._matched(candidates.enforced, facts, call)
+            if facts.unknown:
+                call.journal.note("unknown", why=list(facts.unknown))
+            return self._stack(matched, call) if matched else self._plain
         except (Failure, Refusal):
             raise
         except Exception as bug:
-            self._report("match", bug)
-            call.journal.note("layer_fault", layer="match", why=type(bug).__name__)
+            self._broke(call, "match", bug)
             return self._plain
-        if facts.unknown:
-            call.journal.note("unknown", why=list(facts.unknown))
-        if not matched:
-            return self._plain
-        stack = self._stack(matched)
-        for lost in stack.shadowed:
-            call.journal.note("shadowed", lost.policy, of=lost.kind, fields=list(lost.fields), by=lost.by)
-        return stack.service
 
-    @staticmethod
-    async def matched(rules: Sequence[Rule], facts: Facts) -> list[Rule]:
-        """The rules whose condition is true. A count of tokens that would block the loop is made in slices, then all are asked again."""
-        while True:
-            try:
-                return [rule for rule in rules if rule.condition.test(facts)]
-            except TakesLong as long:
-                await facts.settle(long.limit)
+    async def _matched(self, rules: Sequence[Rule], facts: Facts, call: Call) -> list[Rule]:
+        """The rules whose condition is true; a condition that breaks is not.
 
-    def _stack(self, matched: Sequence[Rule]) -> Stack:
+        A count of tokens that would block the loop is made in slices, and asked for again.
+        """
+        matched = []
+        for rule in rules:
+            while True:
+                try:
+                    if rule.condition.test(facts):
+                        matched.append(rule)
+                except TakesLong as long:
+                    await facts.settle(long.limit)
+                    continue
+                except Exception as bug:
+                    self._broke(call, "match", bug, rule.name)
+                break
+        return matched
+
+    def _watch(self, shadows: Shadows, call: Call, facts: Facts) -> None:
+        try:
+            shadows.watch(call, facts, self._tokens)
+        except Exception as bug:
+            self._broke(call, "shadow", bug)
+
+    def _stack(self, matched: Sequence[Rule], call: Call) -> Service:
+        """The layers of these rules around the upstream. A layer that cannot be built is left out, and tried again by the next call."""
         key = tuple(rule.place for rule in matched)
         stack = self._stacks.get(key)
         if stack is None:
             layers, shadowed = chosen(matched, self._shelf.order)
-            service = compose([self._shelf.layer(each) for each in layers], self._innermost, self._report)
-            stack = self._stacks[key] = Stack(service, tuple(shadowed))
-        return stack
+            built = []
+            for each in layers:
+                try:
+                    built.append(self._shelf.layer(each))
+                except Exception as bug:
+                    self._broke(call, each.part.kind.name, bug, each.rule.name)
+            stack = Stack(compose(built, self._innermost, self._report), tuple(shadowed))
+            if len(built) == len(layers):
+                self._stacks[key] = stack
+        for lost in stack.shadowed:
+            call.journal.note("shadowed", lost.policy, of=lost.kind, fields=list(lost.fields), by=lost.by)
+        return stack.service
+
+    def _broke(self, call: Call, what: str, bug: Exception, policy: str | None = None) -> None:
+        self._report(what, bug)
+        call.journal.note("layer_fault", policy, layer=what, why=type(bug).__name__)
 
 
 def _content(headers: Headers) -> tuple[bytes, bytes | None]:
