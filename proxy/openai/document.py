@@ -8,27 +8,22 @@ Cost: 2 µs for 1 KB, 18 µs for 32 KB.
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import orjson
 
+from proxy.openai.reading import check_count, check_unique, read_json
 from proxy.openai.scan import WHITE, Member, members
 from proxy.openai.unread import MISSING, Unread
 
-DECODED_BYTES = 64 * 1024 * 1024  # of a compressed body: the hold limit of one that is not
 VALUE_BYTES = 16 * 1024 * 1024  # a longer value is not read: 30 ms of parsing, and more text than any model takes
-ODD_BYTES = 8 * 1024 * 1024  # what only the standard library reads: five times slower
 WHOLE_BYTES = 512 * 1024  # up to this a body is parsed and written again to see how it is spelt: 0.4 ms
+LOOK_BYTES = 128  # enough to see a member that is spelt with a space after its colon, as Python's json does
 LONG_BYTES = 16 * 1024  # a run of base64 that is worth a stand-in
 MAX_RUNS = 1000
 _BOM = b"\xef\xbb\xbf"
-_NUMBER = frozenset(b"-0123456789"[i : i + 1] for i in range(11))
-_EXACT_DIGITS = 17  # orjson reads a longer integer as a float
-_MAX_DIGITS = 4300  # Python's own limit for reading an integer
 
 
 class Document:
@@ -48,7 +43,8 @@ class Document:
         self._unique: set[str] = set()
         if len(raw) > LONG_BYTES * 2 or raw.startswith(_BOM):
             self._shorten()
-        self.spelt_plainly = len(self.text) <= WHOLE_BYTES and self._read_whole()
+        looks_plain = len(self.text) <= WHOLE_BYTES and b'": ' not in self.text[:LOOK_BYTES]
+        self.spelt_plainly = looks_plain and self._read_whole()
         if not self.spelt_plainly:
             self._index_top_level()
 
@@ -64,8 +60,10 @@ class Document:
             return MISSING
         if member.end - member.value > VALUE_BYTES:
             raise Unread(f"the value of '{key}' is over {VALUE_BYTES >> 20} MiB")
-        value = read_json(self.text[member.value : member.end])
-        if isinstance(value, str):
+        text = self.text[member.value : member.end]
+        check_count(text, b'"[{,')
+        value = read_json(text)
+        if isinstance(value, str) and self._runs:
             value = self.restored(value)
         self._values[key] = value
         return value
@@ -92,9 +90,10 @@ class Document:
     def tail(self) -> tuple[int, bool]:
         """Where a new last member goes, and whether there is one before it."""
         text = self.text
-        at = text.rindex(b"}")
-        while text[at - 1] in WHITE:
-            at -= 1
+        end = text.rindex(b"}")
+        at = len(text[max(0, end - LOOK_BYTES) : end].rstrip(WHITE)) + max(0, end - LOOK_BYTES)
+        if at <= end - LOOK_BYTES:
+            at = len(text[:end].rstrip(WHITE))
         return at, text[at - 1] != 0x7B
 
     def once(self, key: str) -> object:
@@ -103,9 +102,7 @@ class Document:
         if not self.spelt_plainly and isinstance(value, (list, dict)) and key not in self._unique:
             member = self.member(key)
             assert member is not None
-            if member.end - member.value > ODD_BYTES:
-                raise Unread(f"'{key}' is over {ODD_BYTES >> 20} MiB and not spelt as SDKs do")
-            _parsed(_read_unique, self.text[member.value : member.end])
+            check_unique(key, self.text[member.value : member.end])
             self._unique.add(key)
         return value
 
@@ -147,9 +144,10 @@ class Document:
 
     def _index_top_level(self) -> None:
         text = self.text
+        check_count(text, b'"')
         try:
-            if not text.isascii():
-                text.decode()
+            if len(text) <= VALUE_BYTES and not text.isascii():
+                text.decode()  # of a longer one only what is read is looked at: decoding it takes 100 ms
             self._members = members(text)
         except UnicodeDecodeError as error:
             raise Unread("not UTF-8") from error
@@ -224,84 +222,6 @@ def _run(raw: bytes, place: int) -> tuple[int, int]:
     else:
         return place, place
     end = raw.find(b'"', start)
-    while end > 0 and raw[end - 1] == 0x5C:
-        back = end - 1
-        while raw[back - 1] == 0x5C:
-            back -= 1
-        if (end - back) % 2 == 0:
-            break
-        if end - start < LONG_BYTES:
-            return place, place  # a quote inside of it: a text, not base64
-        end = raw.find(b'"', end + 1)
-    return (start, end) if end > 0 else (place, place)
-
-
-def decoded(raw: bytes, encoding: bytes) -> bytes:
-    """A compressed body, read: gzip (any number of members) and deflate (with its wrapper, or bare, as some send it)."""
-    name = encoding.strip().lower()
-    if name in (b"", b"identity"):
-        return raw
-    if name not in (b"gzip", b"x-gzip", b"deflate"):
-        raise Unread(f"unknown encoding {name[:40].decode('latin-1')}")
-    wbits = zlib.MAX_WBITS | 16
-    if name == b"deflate":
-        wrapped = raw[:1] != b"" and raw[0] & 0x0F == 8 and int.from_bytes(raw[:2], "big") % 31 == 0
-        wbits = zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
-    parts: list[bytes] = []
-    room = DECODED_BYTES
-    rest = raw
-    try:
-        while rest:
-            one = zlib.decompressobj(wbits)
-            part = one.decompress(rest, room + 1)
-            room -= len(part)
-            if room < 0:
-                raise Unread(f"over {DECODED_BYTES >> 20} MiB when decompressed")
-            if not one.eof:
-                raise Unread(f"its {name.decode()} data is cut")
-            parts.append(part)
-            rest = one.unused_data
-            if name == b"deflate" and rest:
-                raise Unread("more after the end of its deflate data")
-    except zlib.error as error:
-        raise Unread(f"not {name.decode()} data") from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def read_json(data: bytes) -> object:
-    """A JSON value; what orjson refuses (NaN, lone surrogates, numbers without limit) is read by the standard library. Raises Unread."""
-    try:
-        if data[:1] not in _NUMBER or len(data) < _EXACT_DIGITS:
-            return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if len(data) > ODD_BYTES:
-            raise Unread(f"over {ODD_BYTES >> 20} MiB and not JSON that is read quickly") from None
-    return _parsed(_read_odd, data)
-
-
-def _parsed(read: Callable[[str], object], data: bytes) -> object:
-    try:
-        return read(data.decode())
-    except UnicodeDecodeError as error:
-        raise Unread("not UTF-8") from error
-    except RecursionError as error:
-        raise Unread("nested too deeply") from error
-    except ValueError as error:
-        raise Unread(f"not JSON: {error}") from error
-
-
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Unread(f"key '{twice[:60]}' is there twice")
-    return found
-
-
-_read_odd = json.JSONDecoder(parse_int=_integer).decode
-_read_unique = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_unique).decode
+    if end < 0 or raw[end - 1] == 0x5C:
+        return place, place  # an escaped quote: a text, not base64
+    return start, end

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from proxy.openai.document import ODD_BYTES, Document
+from proxy.openai.document import Document
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.message import INSTRUCTING
-from proxy.openai.scan import Member, elements_at, members_at
+from proxy.openai.scan import EXACT_BYTES, Member, elements_at, members_at
 from proxy.openai.splice import Splice, written
 from proxy.openai.unread import MISSING, Unread
 
@@ -86,8 +86,8 @@ def _in_messages(document: Document) -> Place:
         comma = b"," if messages else b""
         at = member.value + 1
         return Place("messages[0]", at, at, (b'{"role":"system","content":', b"}" + comma))
-    if member.end - member.value > ODD_BYTES:
-        raise Unread(f"`messages` is over {ODD_BYTES >> 20} MiB")
+    if member.end - member.value > EXACT_BYTES:
+        raise Unread(f"`messages` is over {EXACT_BYTES >> 20} MiB")
     latin = document.text[member.value : member.end].decode("latin-1")
     begin = _nth(latin, 0, index)
     content = next((found for found in members_at(latin, begin) if found.key == "content"), None)

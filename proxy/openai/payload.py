@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from proxy.openai import features, message
-from proxy.openai.document import Document, decoded
+from proxy.openai.document import Document
+from proxy.openai.encoding import decoded
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.features import HAS
 from proxy.openai.instructions import BLANK_LINE, Place, place_of
@@ -36,7 +37,7 @@ class Payload:
         self.raw = raw
         self.endpoint = endpoint
         self.encoding = encoding
-        self._document: Document | Unread | None = None
+        self._document: Document | str | None = None  # the text: why it cannot be read
         self._changes = _UNCHANGED  # by top-level key: the new value and its bytes, MISSING and None where it is taken out
         self._prepends: tuple[str, ...] = ()
         self._appends: tuple[str, ...] = ()
@@ -215,10 +216,10 @@ class Payload:
                 raw = decoded(self.raw, self.encoding) if self.encoding else self.raw
                 document = Document(raw)
             except Unread as unread:
-                document = unread
+                document = unread.why
             self._document = document
-        if isinstance(document, Unread):
-            raise document
+        if isinstance(document, str):
+            raise Unread(document)
         return document
 
     def _now(self) -> Payload:

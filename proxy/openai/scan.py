@@ -11,14 +11,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _skip = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode  # numbers stay text: no limit on their digits
 _gap = re.compile(r"[ \t\n\r]*").match
 WHITE = b" \t\n\r"
+STEP_BYTES = 64 * 1024
+EXACT_BYTES = 8 * 1024 * 1024  # what the standard library is given: 30 ms
+MAX_MEMBERS = 4096  # a request has a few dozen
+_OPEN = b"{["
 STYLES = ((b":", b","), (b": ", b", "))  # what SDKs write, and Python's json by default
 
 
@@ -39,11 +45,15 @@ def members(text: bytes) -> list[Member]:
     found = _members_by_slices(text)
     if found is not None:
         return found
+    if len(text) > EXACT_BYTES:
+        raise ValueError(f"not spelt as SDKs do, and over {EXACT_BYTES >> 20} MiB")
     latin = text.decode("latin-1")  # one character a byte, so that offsets are the same
     at = _after_gap(latin, 0)
     if latin[at : at + 1] != "{":
         raise ValueError("not an object")
-    listed = list(members_at(latin, at))
+    listed = list(islice(members_at(latin, at), MAX_MEMBERS + 1))
+    if len(listed) > MAX_MEMBERS:
+        raise ValueError(f"more than {MAX_MEMBERS} members")
     end = _after_gap(latin, _close(latin, listed[-1].end if listed else at + 1))
     if end != len(latin):
         raise ValueError(f"more after its end, at byte {end}")
@@ -56,40 +66,65 @@ def _members_by_slices(text: bytes) -> list[Member] | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     begin, end = _bounds(text)
-    inner = sum(len(key.encode()) + 2 + len(memoryview(raw)) for key, raw in slices.items())
     for colon, comma in STYLES:
-        if 2 + inner + len(slices) * (len(colon) + len(comma)) - (len(comma) if slices else 0) != end - begin:
-            continue
-        parts = [b"{"]
-        for key, raw in slices.items():
-            parts += (b'"', key.encode(), b'"', colon, raw, comma)
-        if slices:
-            parts.pop()
-        parts.append(b"}")
-        if text.startswith(b"".join(parts), begin):
-            return _placed(slices, len(colon), len(comma), begin)
+        listed = _placed(text, begin, slices, colon, comma)
+        if listed is not None:
+            last = listed[-1].end if listed else begin + 1
+            return listed if last + 1 == end else None
     return None
 
 
-def _bounds(text: bytes) -> tuple[int, int]:
-    """Where the text starts and ends without the white space around it."""
-    begin, end = 0, len(text)
-    while text[begin] in WHITE:
-        begin += 1
-    while text[end - 1] in WHITE:
-        end -= 1
-    return begin, end
-
-
-def _placed(slices: dict[str, msgspec.Raw], colon: int, comma: int, brace: int) -> list[Member]:
-    listed = []
-    at = brace + 1
+def _placed(text: bytes, begin: int, slices: dict[str, msgspec.Raw], colon: bytes, comma: bytes) -> list[Member] | None:
+    """The members at the places where a writer of this style puts them, None where other bytes stand there."""
+    listed: list[Member] = []
+    at = begin
+    before = b"{"
     for key, raw in slices.items():
-        value = at + len(key.encode()) + 2 + colon
-        end = value + len(memoryview(raw))
-        listed.append(Member(key, at, value, end))
-        at = end + comma
+        head = b'%b"%b"%b' % (before, key.encode(), colon)
+        value = at + len(head)
+        view = memoryview(raw)
+        end = value + len(view)
+        if not (text.startswith(head, at) and _stands(text, value, view)):
+            return None
+        listed.append(Member(key, at + len(before), value, end))
+        at, before = end, comma
     return listed
+
+
+def _stands(text: bytes, at: int, view: memoryview) -> bool:
+    """Whether the text goes on with these bytes. In steps, so that no large copy is made."""
+    if len(view) <= STEP_BYTES:
+        return text.startswith(bytes(view), at)
+    steps = range(0, len(view), STEP_BYTES)
+    return all(text.startswith(bytes(view[step : step + STEP_BYTES]), at + step) for step in steps)
+
+
+def _bounds(text: bytes) -> tuple[int, int]:
+    """Where the text starts and ends without the white space around it. C strips, and copies only where there is some."""
+    begin = len(text) - len(text.lstrip(WHITE))
+    return begin, len(text.rstrip(WHITE))
+
+
+def repeats_no_key(text: bytes, depth: int = 8) -> bool:
+    """Whether no object in a value, at any depth, has a key twice. False also where slices cannot tell, so ask another way then.
+
+    Raises RecursionError where it is nested too deeply.
+    """
+    if depth == 0:
+        return False
+    if text.startswith(b"{"):
+        listed = _members_by_slices(text)
+        if listed is None:
+            return False
+        inner = [text[member.value : member.end] for member in listed if text[member.value] in _OPEN]
+    elif text.startswith(b"["):
+        try:
+            inner = [data for raw in _raw_elements(text) if (data := bytes(raw))[0] in _OPEN]
+        except msgspec.DecodeError:
+            return False
+    else:
+        return True
+    return all(repeats_no_key(data, depth - 1) for data in inner)
 
 
 def members_at(latin: str, at: int) -> Iterator[Member]:
@@ -132,6 +167,8 @@ def elements_at(latin: str, at: int) -> Iterator[tuple[int, int]]:
 
 
 def _after_gap(latin: str, at: int) -> int:
+    if latin[at : at + 1] > " ":
+        return at
     gap = _gap(latin, at)
     return gap.end() if gap is not None else at
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from proxy.openai.scan import elements_at, members, members_at
+from proxy.openai.scan import EXACT_BYTES, MAX_MEMBERS, STEP_BYTES, elements_at, members, members_at, repeats_no_key
 
 
 def spelt(text: bytes) -> list[tuple[str, bytes]]:
@@ -130,3 +130,35 @@ def test_members_inside_of_a_text_are_found_by_place() -> None:
 def test_an_array_that_does_not_close_is_refused() -> None:
     with pytest.raises(ValueError, match="byte 2"):
         list(elements_at("[1}", 0))
+
+
+def test_members_of_a_large_text_are_found() -> None:
+    big = b'"' + b"x" * (3 * STEP_BYTES + 5) + b'"'
+
+    assert spelt(b'{"a": %b, "b": 1}' % big) == [("a", big), ("b", b"1")]
+    assert spelt(b'{"a": %b,"b": 1}' % big) == [("a", big), ("b", b"1")]
+
+
+def test_what_is_odd_and_long_or_has_countless_members_is_refused() -> None:
+    with pytest.raises(ValueError, match="8 MiB"):
+        members(b'{"a" :"%b"}' % (b"x" * EXACT_BYTES))
+    with pytest.raises(ValueError, match="more than 4096 members"):
+        members(b'{"a":1%b}' % (b',"a":1' * MAX_MEMBERS))
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        (b'{"a":1,"b":[{"a":1},{"a": 2}]}', True),
+        (b'[{"a":1},{"a":1}]', True),
+        (b'"a"', True),
+        (b"1", True),
+        (b'{"a":1,"a":1}', False),
+        (b'{"a":1,"b":[{"a":1,"a":1}]}', False),
+        (b'{"a" : 1}', False),
+        (b"[NaN]", False),
+        (b"[" * 20 + b"{}" + b"]" * 20, False),
+    ],
+)
+def test_repeated_keys_are_ruled_out_or_left_open(text: bytes, known: bool) -> None:
+    assert repeats_no_key(text) is known
