@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from proxy.core.body import Headers
@@ -18,26 +19,39 @@ from proxy.core.clock import Clock
 from proxy.core.faults import Abandoned, Failure, Fault, Refusal, classify
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, Recorder, Trace
 from proxy.core.reply import Reply
+from proxy.core.request import Framing, Request
 from proxy.core.service import Service
 from proxy.core.stage import Stage
+from proxy.openai.endpoints import Endpoint
+from proxy.openai.payload import Payload
+from proxy.openai.unread import Unread
 from proxy.openai.usage import ReplyReader
 
 log = logging.getLogger("chassis")
 
+READ_BYTES = 256 * 1024  # of a request: a prompt of 60,000 tokens; larger bodies are images, and reading them takes milliseconds
 READ_TYPES = (b"application/json", b"text/event-stream")
 
 
 class CallTelemetry:
     """One record a call. `begin` decides the call's place in a trace from the app's headers; None: there are no traces.
 
+    `reads_model`: a copy of a JSON request that no policy reads is read for the model that it names, once all of it has passed.
     The record is put into the call that it is given, not into a copy, which costs as much as the rest of this layer; taken out at the end,
     it leaves no cycle.
     """
 
-    __slots__ = ("_begin", "_clock", "_now", "_tell")
+    __slots__ = ("_begin", "_clock", "_now", "_reads", "_tell")
 
-    def __init__(self, recorders: Sequence[Recorder], clock: Clock, begin: Callable[[Headers], Trace] | None = None) -> None:
+    def __init__(
+        self,
+        recorders: Sequence[Recorder],
+        clock: Clock,
+        begin: Callable[[Headers], Trace] | None = None,
+        reads_model: bool = False,
+    ) -> None:
         self._tell = _Told(tuple(recorder.call_ended for recorder in recorders))
+        self._reads = reads_model
         self._clock = clock
         self._now = clock.now
         self._begin = begin
@@ -47,6 +61,8 @@ class CallTelemetry:
         record = CallRecord(call, self._clock, request.received or self._now())
         if self._begin is not None:
             record.trace = self._begin(request.headers)
+        if self._reads and request.framing is not Framing.NONE and _is_json(request):
+            request.body.attach(_Asked(call))
         call.trace = record
         try:
             reply = await inner(call)
@@ -147,6 +163,37 @@ class _Told:
                     log.exception("telemetry: a recorder broke (%s); further breaks of it are not logged", tell.__qualname__)
 
 
+class _Asked(Stage):
+    """Reads a copy of a request for the model that it names, where nobody else has. Larger ones are left alone."""
+
+    __slots__ = ("_call", "_left", "_parts")
+
+    def __init__(self, call: Call) -> None:
+        self._call: Call | None = call  # until the body's end: it holds the body that holds this
+        self._left = READ_BYTES
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left >= 0:
+            self._parts.append(data)
+        return data
+
+    def end(self) -> bytes:
+        call, self._call = self._call, None
+        del self.body  # nobody closes a request body that has ended: this would be a cycle
+        if call is not None and call.journal.model is None and self._left >= 0:
+            with suppress(Unread):
+                call.journal.model = Payload(b"".join(self._parts), Endpoint(call.endpoint), call.request.header(b"content-encoding")).model
+        self._parts.clear()
+        return b""
+
+    def fail(self, failure: Failure) -> bytes:
+        self._call = None
+        self._parts.clear()
+        return b""
+
+
 class _Source(Stage):
     """The source's end of an exchange. Costs nothing per chunk."""
 
@@ -195,6 +242,11 @@ class _ReadSource(_Source):
     def fail(self, failure: Failure) -> bytes:
         self._record.usage = self._reader.result()
         return super().fail(failure)
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.header(b"content-type")
+    return kind is not None and kind.lower().startswith(b"application/json")
 
 
 def _judge(record: CallRecord, reply: Reply) -> None:

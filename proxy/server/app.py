@@ -99,7 +99,7 @@ class Server:
         return Outside(
             self._clock,
             self._report,
-            around_call=(CallTelemetry([MetricsRecorder(self.metrics), *told], self._clock, begin),),
+            around_call=(CallTelemetry([MetricsRecorder(self.metrics), *told], self._clock, begin, reads_model=begin is not None),),
             around_exchange=(ExchangeTelemetry([self._tracing], self._clock, True),) if self._tracing is not None else (),
             notes_model=bool(told),
             count_exchange=count,

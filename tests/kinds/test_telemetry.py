@@ -438,13 +438,73 @@ def test_an_exchanges_span_is_a_child_of_its_calls_span() -> None:
     assert exchange.span_id != call.span_id
 
 
+def posting(body: Body, kind: bytes = b"application/json", model: str | None = None) -> Call:
+    call = a_call()
+    request = Request(b"POST", b"/v1/chat/completions", 1, [(b"Content-Type", kind)], Framing.CHUNKED, 0, body)
+    call = Call("c1", "chat", request, Target("openai"), call.journal, Allowance())
+    call.journal.model = model
+    return call
+
+
+@pytest.mark.parametrize(
+    ("chunks", "kind", "known", "model"),
+    [
+        ([b'{"messages": [{"content": "\\"model\\": \\"no\\""}], "mo', b'del": "gpt-4o"}'], b"Application/JSON; charset=x", None, "gpt-4o"),
+        ([b'{"model": "gpt-4o"}'], b"application/json", "asked-before", "asked-before"),
+        ([b'{"model": "gpt-4o"}'], b"multipart/form-data", None, None),
+        ([b'{"model": '], b"application/json", None, None),
+        ([b'{"model": "gpt-4o", "x": "', b"x" * 300_000, b'"}'], b"application/json", None, None),
+        ([b'{"model": 7}'], b"application/json", None, None),
+    ],
+)
+def test_the_model_that_was_asked_is_read_from_a_copy_of_the_request(
+    chunks: list[bytes], kind: bytes, known: str | None, model: str | None
+) -> None:
+    kept = Kept()
+
+    async def answer(call: Call) -> Reply:
+        sent = await call.request.body.read_all()
+        return a_reply(Body.of(sent))
+
+    async def main() -> bytes:
+        body = Body()
+        call = posting(body, kind, known)
+        layer = CallTelemetry([kept], clock(), reads_model=True)
+        task = asyncio.ensure_future(compose((layer,), answer, lambda name, bug: None)(call))
+        for chunk in chunks:
+            await asyncio.sleep(0.1)
+            body.feed(chunk)
+        body.end()
+        return await consumed(await task)
+
+    assert run(main()) == b"".join(chunks)
+    assert kept.calls[0].call.journal.model == model
+
+
+def test_a_request_that_breaks_off_names_no_model() -> None:
+    kept = Kept()
+
+    async def answer(call: Call) -> Reply:
+        call.request.body.fail(Failure(Fault.TRUNCATED, "app", "left"))
+        raise Failure(Fault.TRUNCATED, "app", "left")
+
+    async def main() -> None:
+        layer = CallTelemetry([kept], clock(), reads_model=True)
+        with pytest.raises(Failure):
+            await layer(posting(Body()), answer)
+
+    run(main())
+
+    assert kept.calls[0].call.journal.model is None
+
+
 def test_a_finished_call_leaves_no_reference_cycle() -> None:
     class Dropped:
         def call_ended(self, record: CallRecord) -> None: ...
         def exchange_ended(self, record: ExchangeRecord) -> None: ...
 
     async def main() -> int:
-        layers = CallTelemetry([Dropped()], clock(), sampled), ExchangeTelemetry([Dropped()], clock(), True)
+        layers = CallTelemetry([Dropped()], clock(), sampled, True), ExchangeTelemetry([Dropped()], clock(), True)
 
         async def answer(call: Call) -> Reply:
             body = Body()
@@ -455,12 +515,12 @@ def test_a_finished_call_leaves_no_reference_cycle() -> None:
             return reply
 
         service = compose(layers, answer, lambda layer, bug: None)
-        await consumed(await service(a_call()))
+        await consumed(await service(posting(Body.of(b"{}"))))
         gc.collect()
         gc.disable()
         try:
             for _ in range(20):
-                await consumed(await service(a_call()))
+                await consumed(await service(posting(Body.of(b"{}"))))
             return gc.collect()
         finally:
             gc.enable()
