@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -156,6 +157,40 @@ def test_a_collector_that_never_answers_is_left_at_the_deadline() -> None:
         took_s = asyncio.run(with_spans(running))
 
     assert 0.45 < took_s < 1.5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_spans_go_by_grpc_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    import grpc
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
+
+    class Receiver(service.TraceServiceServicer):
+        def __init__(self) -> None:
+            self.names: list[str] = []
+            self.tenants: list[str] = []
+
+        def Export(self, request: messages.ExportTraceServiceRequest, context: grpc.ServicerContext) -> object:
+            self.tenants += [value for name, value in context.invocation_metadata() if name == "x-tenant"]
+            self.names += [span.name for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
+            return messages.ExportTraceServiceResponse()
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=acme")
+    receiver = Receiver()
+    server = grpc.server(ThreadPoolExecutor(1))
+    service.add_TraceServiceServicer_to_server(receiver, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    running = tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "1")
+    assert running is not None
+    for _ in range(3):
+        running.call_ended(a_record(trace=running.begin([])))
+    asyncio.run(running.shutdown(deadline_s=10))
+    server.stop(None).wait()
+
+    assert receiver.names == ["POST /v1/chat/completions"] * 3
+    assert receiver.tenants == ["acme"]
+    assert running.lost == 0
 
 
 def test_the_console_exporter_prints_spans_with_service_and_scope(
