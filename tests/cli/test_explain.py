@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runs import CANARY, SHIPPED, chassis, chat, policy_file, request_file
+
+NESTED = """version: 1
+signals:
+  legal: {keywords: {any_of: [contract]}}
+  busy: {stream: true, has: tools}
+  either: {signals: [legal, busy]}
+policies:
+  - name: always
+    apply: {params: {max: {max_tokens: 5}}}
+  - name: nested
+    match:
+      model: "gpt-*"
+      not: {any: [{signals: [legal, busy]}, {has: images}]}
+      any: [{endpoint: responses}, {endpoint: chat, stream: false}]
+    apply: {rewrite: {model: small}}
+  - name: simple
+    match: {not: {signals: legal}, all: [{endpoint: chat}]}
+    apply: {rewrite: {model: other}}
+  - name: both
+    match: {not: {signals: busy}}
+    apply: {rewrite: {model: other}}
+"""
+
+
+def explained(*words: object, stdin: str = "") -> str:
+    result = chassis("explain", *words, stdin=stdin)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def paragraph(text: str, start: str) -> list[str]:
+    """The lines of one policy, or of one heading."""
+    return next(block for block in text.split("\n\n") if block.startswith(start)).splitlines()
+
+
+def test_each_policy_shows_its_conditions_and_what_they_saw(tmp_path: Path) -> None:
+    text = explained(SHIPPED, "--request", request_file(tmp_path, chat()))
+
+    assert text.startswith("chat call, model gpt-4o\n")
+    assert paragraph(text, "short-prompts-go-small ") == [
+        f"short-prompts-go-small ({SHIPPED}/10-route-by-size.yaml:9:11): matches",
+        "  yes endpoint: wants one of chat, responses; saw chat",
+        "  yes model: wants one of gpt-4o, gpt-4o-20*; saw gpt-4o",
+        "  yes prompt_tokens: wants below 400; saw 5 tokens",
+        "  yes not any: wants none of them; saw 0 of 2",
+        "    no  signals: wants one of them; saw 0 of 2",
+        "      no  signal legal: keywords: wants any of contract, lawsuit, liability, indemnity, clause in the last user message;"
+        " saw none of them",
+        "      no  signal careful: keywords: wants any of prove, theorem, step by step, root cause, architecture in the last user message;"
+        " saw none of them",
+        "    no  has: wants one of tools, images, audio, files; saw none of them",
+    ]
+    assert paragraph(text, "plain-text-for-terminals")[0].endswith(": does not match, in shadow")
+
+
+def test_a_group_of_one_is_no_line_of_its_own(tmp_path: Path) -> None:
+    text = explained(policy_file(tmp_path, NESTED), "--request", request_file(tmp_path, chat("A contract?", stream=True)))
+
+    assert paragraph(text, "always")[1:] == ["  always"]
+    assert paragraph(text, "nested")[1:] == [
+        "  yes model: wants gpt-*; saw gpt-4o",
+        "  no  any: wants one of them; saw 0 of 2",
+        "    no  endpoint: wants responses; saw chat",
+        "    no  match: wants each of them; saw 1 of 2",
+        "      yes endpoint: wants chat; saw chat",
+        "      no  stream: wants false; saw true",
+        "  no  not any: wants none of them; saw 1 of 2",
+        "    yes signals: wants one of them; saw 1 of 2",
+        "      yes signal legal: keywords: wants any of contract in the last user message; saw contract",
+        "      no  signal busy: wants each of them; saw 1 of 2",
+        "        yes stream: wants true; saw true",
+        "        no  has: wants tools; saw none of them",
+        "    no  has: wants images; saw none of them",
+    ]
+    assert paragraph(text, "simple")[1:] == [
+        "  yes endpoint: wants chat; saw chat",
+        "  no  not signal legal: keywords: wants any of contract in the last user message; saw contract",
+    ]
+    assert paragraph(text, "both")[1:] == [
+        "  yes not signal busy: wants not each of them; saw 1 of 2",
+        "    yes stream: wants true; saw true",
+        "    no  has: wants tools; saw none of them",
+    ]
+
+
+def test_what_was_decided_and_what_would_be_sent_is_told(tmp_path: Path) -> None:
+    request = request_file(tmp_path, chat(max_tokens=100_000))
+    text = explained(SHIPPED, "--request", request, "--header", "x-client: cli/2")
+
+    assert paragraph(text, "layers") == [
+        "layers, outermost first:",
+        "  rewrite of short-prompts-go-small",
+        "  params of cap-answer-length",
+    ]
+    assert paragraph(text, "decided") == [
+        "decided:",
+        "  instruct of plain-text-for-terminals (shadow): added: append",
+        "  rewrite of short-prompts-go-small: model: gpt-4o-mini; asked: gpt-4o",
+        "  params of cap-answer-length: capped: max_tokens",
+    ]
+    sent = paragraph(text, "sent to default")
+    assert "model gpt-4o-mini" in sent[0]
+    assert {"  - model: gpt-4o", "  + model: gpt-4o-mini", "  - max_tokens: 100000", "  + max_tokens: 4096"} <= set(sent)
+    assert "  x-chassis-policies: short-prompts-go-small, cap-answer-length" in sent
+
+
+@pytest.mark.parametrize(("words", "shown"), [(1, "1 token"), (3_000, "3,000 tokens")])
+def test_the_prompt_is_counted_to_its_end(tmp_path: Path, words: int, shown: str) -> None:
+    text = explained(SHIPPED, "--request", request_file(tmp_path, chat(("hello " * words).strip())))
+
+    assert f"prompt_tokens: wants below 400; saw {shown}\n" in text
+
+
+def test_an_untouched_call_is_said_to_be_untouched(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, "version: 1\nupstreams: {home: {url: 'https://a.example/base/v1'}}\n")
+    text = explained(path, "--request", request_file(tmp_path, chat()))
+
+    assert "decided:\n  nothing\n" in text
+    assert "sent to home: https://a.example/base/v1/chat/completions, model as asked\n" in text
+    assert text.endswith("  every byte of it as it came\n")
+
+
+def test_a_refused_call_shows_the_answer_and_no_exchange(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, "version: 1\npolicies: [{name: no, apply: {refuse: {status: 451, code: nope, message: Not here.}}}]\n")
+    text = explained(path, "--request", request_file(tmp_path, chat()))
+    as_json = json.loads(explained(path, "--request", request_file(tmp_path, chat()), "--format", "json"))
+
+    assert "answered by the proxy itself: 451\n" in text
+    assert '"message": "Not here."' in text
+    assert "sent to" not in text
+    assert as_json["exchange"] is None
+    assert as_json["reply"]["status"] == 451
+
+
+def test_a_lost_field_names_the_policy_that_won(tmp_path: Path) -> None:
+    text = explained(policy_file(tmp_path, NESTED), "--request", request_file(tmp_path, chat()))
+
+    assert "  shadowed: rewrite (model) of simple, by nested\n" in text
+    assert "  shadowed of simple: of: rewrite; fields: model; by: nested\n" in text
+
+
+def test_a_body_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    text = explained(SHIPPED, "--request", "-", stdin="{not json")
+
+    assert "short-prompts-go-small (" in text
+    assert "cannot be told, so it does not match" in text
+    assert "  ?   model: wants one of gpt-4o, gpt-4o-20*; unknown: not JSON" in text
+    assert "every byte of it as it came" in text
+
+
+def test_a_request_may_come_from_standard_input_and_from_a_variable(tmp_path: Path) -> None:
+    request = request_file(tmp_path, chat())
+    from_stdin = explained(SHIPPED, "--request", "-", stdin=request.read_text())
+    by_variable = chassis("explain", SHIPPED, env={"CHASSIS_REQUEST": str(request), "CHASSIS_HEADER": "x-a: 1\nX-Client: cli 3"})
+
+    assert from_stdin == explained(SHIPPED, "--request", request)
+    assert by_variable.exit_code == 0
+    assert "header x-client: wants cli*; saw cli 3" in by_variable.stdout
+
+
+def test_the_long_form_has_method_path_and_headers(tmp_path: Path) -> None:
+    body = {"model": "gpt-4.1", "input": "Is this clause fair?", "instructions": "Be brief."}
+    long = {"method": "POST", "path": "/v1/responses?x=1", "headers": {"X-Client": "cli/9"}, "body": body}
+    text = explained(SHIPPED, "--request", request_file(tmp_path, long))
+    listing = explained(SHIPPED, "--request", request_file(tmp_path, {"method": "GET", "path": "/v1/models"}))
+
+    assert text.startswith("responses call, model gpt-4.1\n")
+    assert "signal legal: keywords: wants any of contract, lawsuit, liability, indemnity, clause in the last user message; saw clause" in text
+    assert "header x-client: wants cli*; saw cli/9" in text
+    assert "/v1/responses?x=1" in text
+    assert listing.startswith("models call, model unknown\n")
+
+
+def test_a_header_option_stands_beside_those_of_the_file(tmp_path: Path) -> None:
+    path = policy_file(
+        tmp_path,
+        "version: 1\npolicies: [{name: p, match: {header: {x-team: pay, x-b: two}}, apply: {rewrite: {model: m}}}]\n",
+    )
+    request = request_file(tmp_path, {"body": chat(), "headers": {"x-team": "pay"}})
+
+    assert "p (" + str(path) + ":2:19): matches" in explained(path, "--request", request, "--header", "X-B:two")
+    assert "p (" + str(path) + ":2:19): does not match" in explained(path, "--request", request, "--header", "X-B:three")
+
+
+def test_the_json_form_holds_every_condition_and_edit(tmp_path: Path) -> None:
+    found = json.loads(explained(SHIPPED, "--request", request_file(tmp_path, chat()), "--format", "json"))
+    first = found["policies"][0]
+
+    assert (found["endpoint"], found["model"]) == ("chat", "gpt-4o")
+    assert (first["name"], first["matches"], first["mode"], first["kinds"]) == ("short-prompts-go-small", True, "enforce", ["rewrite"])
+    assert first["conditions"][2] == {"name": "prompt_tokens", "expected": "below 400", "seen": "5 tokens", "holds": True}
+    assert found["stack"][0] == {"kind": "rewrite", "policy": "short-prompts-go-small"}
+    assert found["journal"][0]["acted"] is True
+    assert found["exchange"]["model"] == "gpt-4o-mini"
+    assert found["exchange"]["edits"] == [{"path": "model", "old": "gpt-4o", "new": "gpt-4o-mini"}]
+    assert ["x-chassis-model", "gpt-4o-mini"] in found["reply"]["headers"]
+    assert found["reply"]["status"] == 200
+
+
+def test_wrong_policies_are_told_as_check_tells_them(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, "version: 1\npolicies: [{name: p, apply: {rewrit: {}}}]\n")
+    request = request_file(tmp_path, chat())
+    told, checked = chassis("explain", path, "--request", request), chassis("check", path)
+
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert told.stderr == checked.stderr != ""
+
+
+def test_a_secret_is_not_needed_where_it_is_said_and_never_shown(tmp_path: Path) -> None:
+    path = policy_file(
+        tmp_path,
+        "version: 1\nupstreams:\n  a: {url: 'https://a.example/v1', key: '${CHASSIS_TEST_KEY}'}\n"
+        "policies: [{name: p, match: {header: {authorization: 'Bearer *'}}, apply: {rewrite: {model: m}}}]\n",
+    )
+    request = request_file(tmp_path, {"body": chat(), "headers": {"Authorization": f"Bearer {CANARY}"}})
+    refused, told = chassis("explain", path, "--request", request), chassis("explain", path, "--request", request, "--no-secrets")
+    keyed = chassis("explain", path, "--request", request, "--format", "json", env={"CHASSIS_TEST_KEY": CANARY})
+
+    assert refused.exit_code == 1
+    assert "CHASSIS_TEST_KEY" in refused.stderr
+    assert told.exit_code == keyed.exit_code == 0
+    assert "header authorization: wants Bearer *; saw there, not shown" in told.stdout
+    assert CANARY not in told.output + keyed.output
+
+
+@pytest.mark.parametrize(
+    ("request_value", "says"),
+    [
+        ({"method": "GET", "pth": "/v1/models"}, "unknown field 'pth'"),
+        ({"method": 3}, "method and path are text"),
+        ({"path": "/v1/x", "headers": ["a: b"]}, "headers is a mapping"),
+    ],
+)
+def test_a_wrong_request_file_is_wrong_usage(tmp_path: Path, request_value: object, says: str) -> None:
+    result = chassis("explain", SHIPPED, "--request", request_file(tmp_path, request_value))
+
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.split())
+
+
+def test_a_request_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    result = chassis("explain", SHIPPED, "--request", tmp_path / "missing.json")
+
+    assert result.exit_code == 2
+    assert "No such file or directory" in result.stderr
