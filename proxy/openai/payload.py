@@ -50,7 +50,8 @@ class Payload:
     def value(self, key: str) -> object:
         """A top-level value as JSON readers give it, MISSING where there is none. Shared: nobody may change it.
 
-        Unread: the body is no JSON object, or has this key twice. In a list or object, a run of base64 over 16 KiB is a short stand-in.
+        Unread: the body is no JSON object, or has this key twice. In a list or object of a body
+        over 512 KiB, a run of base64 over 16 KiB is a short stand-in.
         """
         if key in self._changes:
             return self._changes[key][0]

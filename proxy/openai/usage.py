@@ -20,6 +20,9 @@ HEAD_BYTES = 16 * 1024  # the model and the id stand in a reply's first KiB
 TAIL_BYTES = 64 * 1024  # usage stands at the end; before it, at most the last of a stream's events
 PACKED_BYTES = 256 * 1024  # of a compressed reply, which can only be read whole
 UNPACKED_BYTES = 4 * 1024 * 1024
+FIRST_BYTES = 4096
+LATE_BYTES = 4096  # finish reason, usage and [DONE] are a few hundred bytes
+FINISHED = (b'"finish_reason":"', b'"finish_reason": "')
 MAX_REASONS = 128  # the API gives at most 128 choices
 
 _usage_at = re.compile(rb'"usage"\s*:\s*(\{)')
@@ -120,50 +123,33 @@ class ReplyReader:
 
 
 def _read_stream(usage: Usage, head: bytes, tail: bytes, lost: bool) -> None:
-    """The first event for the model and id; of the others those that say a finish reason or a usage."""
-    first = True
+    """The first event for the model and id, the last ones for all else; those between only where they say something too."""
+    body = _from_next_event(tail) if lost else head + tail
+    late = _from_next_event(body[-LATE_BYTES:]) if len(body) > LATE_BYTES else body
+    early = body[: len(body) - len(late)]
+    first = next((event.data for event in events(head[:FIRST_BYTES]) if event.data), b"")
+    if isinstance(said := _json(first), dict):
+        _read_object(usage, said)
+        usage.finish_reasons = ()
     reasons: list[str] = []
-    blocks = (head, _from_next_event(tail)) if lost else (head + tail,)
-    for block in blocks:
-        if first:
-            first = not _read_first(usage, block)
-        for event in events(_telling(block)):
-            data = event.data
-            if data is None or not _worth(data):
-                continue
-            said = _json(data)
-            if isinstance(said, dict):
-                _read_object(usage, said)
-                reasons += usage.finish_reasons
-                usage.finish_reasons = ()
+    marks = FINISHED if b'"usage"' in late else (*FINISHED, b'"usage"')
+    if any(mark in early for mark in marks):
+        reasons += _read_events(usage, early)
+    reasons += _read_events(usage, late)
     usage.finish_reasons = tuple(reasons[:MAX_REASONS])
     if lost and usage.input_tokens is None and usage.output_tokens is None:
         _read_usage_text(usage, tail)  # the last event is longer than the tail: a Responses answer as a whole
 
 
-def _read_first(usage: Usage, block: bytes) -> bool:
-    """The first event that can be read, for all but its finish reasons. False where there is none."""
+def _read_events(usage: Usage, block: bytes) -> list[str]:
+    """Reads the events of a block that have something to say; gives their finish reasons."""
+    reasons: list[str] = []
     for event in events(block):
-        if event.data is not None and isinstance(said := _json(event.data), dict):
+        if event.data is not None and _worth(event.data) and isinstance(said := _json(event.data), dict):
             _read_object(usage, said)
+            reasons += usage.finish_reasons
             usage.finish_reasons = ()
-            return True
-    return False
-
-
-def _telling(block: bytes) -> bytes:
-    """The events of a block that may say a finish reason or a usage: of hundreds in a long stream, one or two."""
-    if b"\r" in block or block.count(b"data:") > block.count(b"\n\n") + 1:
-        return block  # data in several lines, or other line ends: rare, and read event by event
-    kept, done = [], 0
-    for found in _worth_in(block):
-        if found.start() >= done:
-            before = block.rfind(b"\n\n", done, found.start())
-            start = done if before < 0 else before + 2
-            end = block.find(b"\n\n", found.end())
-            done = len(block) if end < 0 else end + 2
-            kept.append(block[start:done])
-    return b"".join(kept)
+    return reasons
 
 
 def _from_next_event(tail: bytes) -> bytes:

@@ -8,10 +8,10 @@ from time import process_time
 
 import pytest
 
-from proxy.openai.document import LONG_BYTES, MAX_RUNS, VALUE_BYTES, Document
+from proxy.openai.document import LONG_BYTES, MAX_RUNS, VALUE_BYTES, WHOLE_BYTES, Document
 from proxy.openai.unread import MISSING, Unread
 
-BASE64 = b"QUJD" * (LONG_BYTES // 2)
+BASE64 = b"QUJD" * (WHOLE_BYTES // 4)
 
 
 @pytest.mark.parametrize(
@@ -183,12 +183,13 @@ def test_a_value_that_is_too_long_is_not_read_but_others_are() -> None:
 
 
 def test_only_so_many_runs_get_a_stand_in() -> None:
-    raw = b'{"a":[' + b",".join([b'"data:%b"' % BASE64] * (MAX_RUNS + 5)) + b'],"model":"m"}'
+    run = b'"data:%b"' % (b"QUJD" * (LONG_BYTES // 3))
+    raw = b'{"a":[' + b",".join([run] * (MAX_RUNS + 5)) + b'],"model":"m"}'
     document = Document(raw)
     member = document.member("model")
 
     assert member is not None
-    assert len(document.text) > 5 * len(BASE64)
+    assert len(document.text) > 5 * len(run)
     assert raw[document.at(member.value) :] == b'"m"}'
 
 

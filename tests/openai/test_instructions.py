@@ -108,7 +108,7 @@ def test_a_message_with_a_key_twice_is_not_edited() -> None:
 
 
 def test_a_system_message_behind_a_large_image_is_found() -> None:
-    url = "data:image/png;base64," + "QUJD" * 20_000
+    url = "data:image/png;base64," + "QUJD" * 200_000
     before = '{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"' + url + '"}}]},{"role":"system","content":'
     document = Document((before + '"s"}]}').encode())
     place = place_of(document, Endpoint.CHAT)

@@ -118,7 +118,7 @@ def test_a_hidden_second_content_makes_texts_unknown() -> None:
 
 
 def test_a_long_text_that_begins_like_a_data_url_is_not_overlooked() -> None:
-    text = "data:" + "a secret plan " * 5000
+    text = "data:" + "a secret plan " * 50_000
     payload = Payload(json.dumps({"messages": [{"role": "user", "content": text}]}).encode(), CHAT)
 
     assert payload.last_user() == text

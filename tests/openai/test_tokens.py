@@ -9,8 +9,10 @@ from collections.abc import Callable
 from time import perf_counter
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from proxy.openai.tokens import SLICE_CHARS, TOKEN_BYTES, Tokens, slices
+from proxy.openai.tokens import SLICE_CHARS, TOKEN_BYTES, Tokens, _exact_cut, slices
 
 ENGLISH = "The quick brown fox doesn't jump over 12345 lazy dogs; it's (really) tired.\n\n"
 CHINESE = "今天天气很好，我们去公园散步吧。然后回家吃饭！"
@@ -152,3 +154,18 @@ def test_without_the_package_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(ImportError, match="bpe-openai"):
         Tokens().load()
+
+
+LATIN = ["a", "The ", "word", "don't", "'s", "I'LL ", "'", "1", "12345", "é", "Ü", "ß", ".", "...", "!/", "-", "_", "{", "}", "ʼs"]
+OTHERS = ["今", "天气", "，", "。", "、", "あ", "ア", "한", "글", "я", "Ж", "\u0301", "a\u0301", "🚀", "\u200d"]
+GAPS = [" ", "  ", "\n", "\r\n", "\t", "\n\n ", "/\n", "\u00a0", "\u2028", "\x1c", "\x85", "\u3000"]
+PIECES = st.sampled_from(LATIN + OTHERS + GAPS)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PIECES, max_size=60).map("".join))
+def test_every_place_to_cut_is_one_where_the_tokenizer_splits(tokens: Tokens, text: str) -> None:
+    whole = full(tokens, text)
+
+    for cut in [found.start() for found in _exact_cut.finditer(text)]:
+        assert full(tokens, text[:cut]) + full(tokens, text[cut:]) == whole, (text[:cut], text[cut:])

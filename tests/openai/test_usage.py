@@ -118,6 +118,22 @@ def test_a_long_stream_is_read_at_its_two_ends(size: int) -> None:
     assert read(*[data[i : i + size] for i in range(0, len(data), size)]) == EXPECTED
 
 
+@pytest.mark.parametrize("before", [0, 20, 100, 200])
+def test_what_comes_early_in_a_stream_is_read_too(before: int) -> None:
+    texts = [delta("x" * 50) for _ in range(100)]
+    first = {**delta(finish="length"), "choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]}
+    events = [*texts[:before], first, *texts, delta(finish="stop", usage=COUNTS), *texts[: before // 2]]
+    usage = read(stream(*events))
+
+    assert usage == Usage("gpt-4o-2024", 10, 5, 4, 3, ("length", "stop"), "chatcmpl-1")
+
+
+def test_of_usages_on_every_chunk_the_last_one_counts() -> None:
+    events = [delta("x", usage={"prompt_tokens": 10, "completion_tokens": i}) for i in range(300)]
+
+    assert read(stream(*events)).output_tokens == 299
+
+
 def responses_stream(text: str) -> bytes:
     created = {"type": "response.created", "response": {**RESPONSE, "status": "in_progress", "usage": None}}
     done = {"type": "response.completed", "response": {**RESPONSE, "output": [{"content": [{"text": text}]}], "usage": RESPONSE["usage"]}}
