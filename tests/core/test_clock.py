@@ -349,3 +349,17 @@ def test_a_limit_stands_inside_a_task() -> None:
             pass
     finally:
         loop.close()
+
+
+def test_uvloops_time_is_told_finer_than_its_whole_milliseconds() -> None:
+    async def main() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        clock = LoopClock(loop)
+        fine = [clock.now() for _ in range(100)]
+        return max(abs(when * 1e3 - round(when * 1e3)) for when in fine), clock.now() - loop.time()
+
+    uvloop = pytest.importorskip("uvloop")
+    fraction_ms, apart_s = uvloop.run(main())
+
+    assert fraction_ms > 1e-3
+    assert abs(apart_s) < 0.1  # the same base: a deadline made of one holds for the other
