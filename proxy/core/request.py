@@ -17,6 +17,9 @@ class Framing(IntEnum):
     CLOSE = 3
 
 
+NONE, LENGTH, CHUNKED, CLOSE = Framing  # each looked up in its class costs 0.1 us, and the hot path asks some twenty times a call
+
+
 class Request:
     """One HTTP request. Header pairs are the sender's bytes, in order, repeats kept; `target` is undecoded."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from proxy.core.body import Body, Headers
 from proxy.core.faults import Failure, Fault, Refusal
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import CLOSE, NONE, Request
 from proxy.wire.deadlines import Deadlines, untaken
 from proxy.wire.hangups import Reading
 from proxy.wire.head import interim_head, reply_head
@@ -267,15 +267,15 @@ class ClientConnection(asyncio.Protocol):
         head, framing = reply_head(reply, request, not keep)
         self._head_out = True
         body = reply.body
-        if framing is Framing.NONE:
+        if framing is NONE:
             self.transport.write(head)
             return keep
         if body.ended:
             write_whole(self.transport, head, body, framing)
-            return keep and framing is not Framing.CLOSE
+            return keep and framing is not CLOSE
         self._piping = body
         await write_stream(self.transport, head, reply, framing, self._began)
-        return keep and framing is not Framing.CLOSE
+        return keep and framing is not CLOSE
 
     def _began(self) -> None:
         """The first bytes of a stream are out; they may have been more than the client takes at once."""
@@ -305,7 +305,7 @@ class ClientConnection(asyncio.Protocol):
     def _answer(self, refusal: Refusal) -> None:
         """Says no to bytes that are no request."""
         reply = self._listener.refuse(refusal)
-        request = Request(b"GET", b"/", 1, [], Framing.NONE, 0, Body.of())
+        request = Request(b"GET", b"/", 1, [], NONE, 0, Body.of())
         self.transport.write(reply_head(reply, request, True)[0] + reply.body.take())
         reply.close()
         self._close(unread=True)

@@ -11,7 +11,7 @@ import re
 from proxy.core.body import Body, Headers
 from proxy.core.faults import Refusal
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import CHUNKED, CLOSE, LENGTH, NONE, Framing, Request
 
 HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"))
 REPLACED = HOP | {b"host", b"content-length", b"http2-settings", b"expect", b"proxy-authorization"}
@@ -88,14 +88,14 @@ def read_request(method: bytes, target: bytes, minor: int, headers: Headers, bod
         raise Refusal(501, "not_implemented", "CONNECT is not served: this is no forward proxy")
     if target[:1] != b"/":
         target = origin_form(method, target)
-    framing = Framing.CHUNKED if chunked else Framing.NONE if length is None else Framing.LENGTH
+    framing = CHUNKED if chunked else NONE if length is None else LENGTH
     request = Request(method, target, minor, headers, framing, length or 0, body)
     request.expect = expect and minor == 1
     if connection is not None:
         named = tokens(connection)
         request.named = named_by(named)
         request.keep = b"close" not in named and (minor == 1 or b"keep-alive" in named)
-        if upgrade is not None and minor == 1 and b"upgrade" in named and method == b"GET" and framing is Framing.NONE:
+        if upgrade is not None and minor == 1 and b"upgrade" in named and method == b"GET" and framing is NONE:
             request.upgrade = without_h2c(upgrade)
     return request
 
@@ -136,11 +136,11 @@ def request_head(request: Request, authority: bytes) -> bytes:
                 host_at = True
                 lines.append(b"%b: %b" % (pair[0], authority))
         elif low == b"content-length":
-            if framing is Framing.LENGTH and not framed:
+            if framing is LENGTH and not framed:
                 framed = True
                 lines.append(b"%b: %d" % (pair[0], request.length))
         elif low == b"transfer-encoding":
-            if framing is Framing.CHUNKED and not framed:
+            if framing is CHUNKED and not framed:
                 framed = True
                 lines.append(b"%b: chunked" % pair[0])
         elif low == b"expect":
@@ -155,8 +155,8 @@ def request_head(request: Request, authority: bytes) -> bytes:
         del lines[1]
     else:
         lines[1] = b"Host: " + authority
-    if not framed and framing is not Framing.NONE:
-        lines.append(b"Content-Length: %d" % request.length if framing is Framing.LENGTH else b"Transfer-Encoding: chunked")
+    if not framed and framing is not NONE:
+        lines.append(b"Content-Length: %d" % request.length if framing is LENGTH else b"Transfer-Encoding: chunked")
     if upgraded:
         lines.append(b"Connection: Upgrade")
     elif asks_trailers:
@@ -170,38 +170,38 @@ def reply_head(reply: Reply, request: Request, close: bool) -> tuple[bytes, Fram
     status = reply.status
     framing = reply.framing
     bodyless = status == 204 or status == 304 or status < 200 or request.method == b"HEAD"
-    if framing >= Framing.CHUNKED and not bodyless:
-        framing = Framing.CHUNKED if request.minor else Framing.CLOSE
+    if framing >= CHUNKED and not bodyless:
+        framing = CHUNKED if request.minor else CLOSE
     drop = HOP | reply.named if reply.named else HOP
     lines = [b"HTTP/1.1 %d %b" % (status, reply.reason)]
     framed = False
     for pair in reply.headers:
         low = pair[0].lower()
         if low == b"content-length":
-            if framing <= Framing.LENGTH:
+            if framing <= LENGTH:
                 framed = True
                 lines.append(b": ".join(pair))
         elif low not in drop:
             lines.append(b": ".join(pair))
         elif low == b"transfer-encoding":
-            if framing is Framing.CHUNKED or (bodyless and request.minor and status >= 200 and status != 204):
+            if framing is CHUNKED or (bodyless and request.minor and status >= 200 and status != 204):
                 framed = True
                 lines.append(b"%b: chunked" % pair[0])
         elif low == b"upgrade" and status == 101:
             lines.append(b": ".join(pair))
     if not framed and not bodyless:
-        if framing is Framing.CHUNKED:
+        if framing is CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
-        elif framing <= Framing.LENGTH:
+        elif framing <= LENGTH:
             lines.append(b"Content-Length: %d" % reply.body.size)
     if status == 101:
         lines.append(b"Connection: Upgrade")
-    elif close or (framing is Framing.CLOSE and not bodyless):
+    elif close or (framing is CLOSE and not bodyless):
         lines.append(b"Connection: close")
     elif not request.minor:
         lines.append(b"Connection: keep-alive")
     lines.append(b"\r\n")
-    return b"\r\n".join(lines), Framing.NONE if bodyless else framing
+    return b"\r\n".join(lines), NONE if bodyless else framing
 
 
 def interim_head(status: int, reason: bytes, headers: Headers) -> bytes:

@@ -11,7 +11,7 @@ import asyncio
 from proxy.core.clock import Clock
 from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import CHUNKED, LENGTH, NONE, Request
 from proxy.wire.dial import Dialler
 from proxy.wire.head import chunk, last_chunk
 from proxy.wire.settings import PoolSettings
@@ -56,17 +56,17 @@ class Pool:
         idle_s = settings.keep_s
         if body.ended:
             size = body.size
-            if (request.framing is Framing.LENGTH and size != request.length) or (request.framing is Framing.NONE and size):
+            if (request.framing is LENGTH and size != request.length) or (request.framing is NONE and size):
                 raise Failure(Fault.INVALID, self.where, f"a body of {size} bytes under a head that announces {request.length}")
             if size < WHOLE_BYTES:
                 payload = body.take()
-                if request.framing is Framing.CHUNKED:
+                if request.framing is CHUNKED:
                     payload = (chunk(payload) if payload else b"") + last_chunk(body.trailers)
             else:
                 upload = Upload(request, settings.replay_bytes)
         else:
             upload = Upload(request, settings.replay_bytes)
-            if request.framing is not Framing.LENGTH or request.length > settings.replay_bytes:
+            if request.framing is not LENGTH or request.length > settings.replay_bytes:
                 idle_s = settings.fresh_s
         connection = self._take(idle_s)
         if connection is not None:

@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from proxy.core.body import Body, Headers
 from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import CHUNKED, CLOSE, LENGTH, NONE, Framing, Request
 from proxy.core.stage import Flow
 from proxy.wire.excess import Excess
 from proxy.wire.head import has_control, named_by, tokens
@@ -112,7 +112,7 @@ class ReplyParser:
         if reply is None:
             if self._head_bytes > self._settings.head_bytes:
                 raise self._bad(f"its head is larger than {self._settings.head_bytes} bytes")
-        elif reply.framing is Framing.CHUNKED and not self.complete:
+        elif reply.framing is CHUNKED and not self.complete:
             excess = self._excess
             excess.fed(len(data))
             for part in self.parts:
@@ -181,9 +181,9 @@ class ReplyParser:
         framing, length, connection = self._framing(headers)
         bodyless = status in (204, 304, 101) or request.method == b"HEAD"
         if bodyless:
-            if framing is Framing.CHUNKED or (framing is Framing.LENGTH and length != b"0"):
+            if framing is CHUNKED or (framing is LENGTH and length != b"0"):
                 self.keep = False  # it announced bytes that must not come: what follows is not to be trusted
-            framing = Framing.NONE
+            framing = NONE
         if status == 101 and request.upgrade is None:
             raise self._stop("it switched protocols unasked")
         self._excess.reset()
@@ -197,7 +197,7 @@ class ReplyParser:
 
     def _framing(self, headers: Headers) -> tuple[Framing, bytes, list[bytes]]:
         """How the body ends, its length as sent, and the members of Connection. llhttp has checked digits, repeats, and both at once."""
-        framing = Framing.CLOSE
+        framing = CLOSE
         length = b""
         connection: list[bytes] = []
         for name, value in headers:
@@ -207,11 +207,11 @@ class ReplyParser:
                     connection += tokens(value)
             elif size == 14:
                 if name.lower() == b"content-length":
-                    framing, length = Framing.LENGTH, value
+                    framing, length = LENGTH, value
             elif size == 17 and name.lower() == b"transfer-encoding":
-                if framing is Framing.CHUNKED or value.lower() != b"chunked":
+                if framing is CHUNKED or value.lower() != b"chunked":
                     raise self._stop("a Transfer-Encoding other than one `chunked`")
-                framing = Framing.CHUNKED
+                framing = CHUNKED
         return framing, length, connection
 
     def _stop(self, what: str) -> Failure:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from proxy.core.body import Body
 from proxy.core.faults import Failure
 from proxy.core.reply import Reply
-from proxy.core.request import Framing
+from proxy.core.request import CHUNKED, LENGTH, Framing
 from proxy.wire.head import chunk, last_chunk
 
 JOINED_BYTES = 32 * 1024  # below it one write with a copy is cheaper than two writes
@@ -22,11 +22,11 @@ def write_whole(transport: asyncio.WriteTransport, head: bytes, body: Body, fram
     size = body.size
     if size < JOINED_BYTES:
         data = body.take()
-        if framing is Framing.CHUNKED:
+        if framing is CHUNKED:
             data = (chunk(data) if data else b"") + last_chunk(body.trailers)
         transport.write(head + data)
         return
-    chunked = framing is Framing.CHUNKED
+    chunked = framing is CHUNKED
     transport.write(head + b"%x\r\n" % size if chunked else head)
     for part in body.take_chunks():
         transport.write(part)
@@ -52,7 +52,7 @@ class ChunkWriter:
 async def write_stream(transport: asyncio.WriteTransport, head: bytes, reply: Reply, framing: Framing, began: Callable[[], None]) -> None:
     """Head, then the body as it comes. A break ends in the reply's last words where its framing can carry them, else raises its Failure."""
     body = reply.body
-    chunked = framing is Framing.CHUNKED
+    chunked = framing is CHUNKED
     first = body.take()
     transport.write(head + (chunk(first) if chunked and first else first))
     began()
@@ -61,7 +61,7 @@ async def write_stream(transport: asyncio.WriteTransport, head: bytes, reply: Re
         await body.pipe(sink)
     except Failure as failure:
         words = None
-        if reply.last_words is not None and framing is not Framing.LENGTH and not transport.is_closing():
+        if reply.last_words is not None and framing is not LENGTH and not transport.is_closing():
             words = reply.last_words(failure)
         if words is None:
             raise

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from enum import IntEnum
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.core.body import Body, Headers
 from proxy.core.faults import Refusal
-from proxy.core.request import Framing, Request
+from proxy.core.request import CHUNKED, LENGTH, NONE, Request
 from proxy.core.stage import Flow
 from proxy.wire.excess import Excess
 from proxy.wire.head import bad_request, read_request
@@ -27,13 +26,7 @@ CANONICAL = (b"POST / HTTP/1.0\r\n", b"POST / HTTP/1.1\r\n")
 BLANK_LINE = b"\r\n\r\n"
 
 
-class Part(IntEnum):
-    """What the next byte belongs to."""
-
-    START = 0  # a request line, or empty lines before it
-    HEAD = 1
-    LENGTH = 2
-    CHUNKED = 3
+START, HEAD, FIXED, CHUNKS = range(4)  # what the next byte belongs to; START: a request line, or empty lines before it
 
 
 class RequestParser:
@@ -68,7 +61,7 @@ class RequestParser:
         self._now = now
         self._begin: Callable[[Request], None] | None = begin
         self._http: HttpRequestParser | None = HttpRequestParser(self)
-        self._part = Part.START
+        self._part = START
         self._line: re.Match[bytes] | None = None
         self._head_bytes = 0
         self._into: Headers = []  # where header pairs go: the head's, then the trailers'
@@ -84,7 +77,7 @@ class RequestParser:
     @property
     def head_is_open(self) -> bool:
         """True when part of a head is here."""
-        return self._part is Part.HEAD or (self.unfed != b"" and not self.blocked)
+        return self._part is HEAD or (self.unfed != b"" and not self.blocked)
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes; `b""` to go on after a block. Raises Refusal for what must not be served; then nothing more is read."""
@@ -95,10 +88,10 @@ class RequestParser:
         try:
             while at < size and not self.closed:
                 part = self._part
-                if part is Part.START:
+                if part is START:
                     if self.blocked or (at := self._start(data, at)) < 0:
                         break
-                elif part is Part.LENGTH:
+                elif part is FIXED:
                     end = min(size, at + self._left)
                     self._left -= end - at
                     self._parse(data if end - at == size else memoryview(data)[at:end])
@@ -135,7 +128,7 @@ class RequestParser:
         self._line = line
         end = data.find(BLANK_LINE, begin - 2)
         end = len(data) if end < 0 else end + 4
-        self._part = Part.HEAD
+        self._part = HEAD
         self._head_bytes = end - at
         self._check_head_bytes()
         self._parse(CANONICAL[line[3] == b"1"] + data[begin:end])
@@ -159,7 +152,7 @@ class RequestParser:
         else:
             end = data.find(BLANK_LINE, at)
             end = len(data) if end < 0 else end + 4
-        if self._part is Part.HEAD:
+        if self._part is HEAD:
             self._head_bytes += end - at
             self._check_head_bytes()
             self._parse(memoryview(data)[at:end])
@@ -189,16 +182,16 @@ class RequestParser:
         request = self.receiving
         if request is None:
             return
-        if request.framing is Framing.LENGTH and not request.length:
+        if request.framing is LENGTH and not request.length:
             self._complete()
             return
-        framing = b"Transfer-Encoding: chunked" if request.framing is Framing.CHUNKED else b"Content-Length: %d" % request.length
+        framing = b"Transfer-Encoding: chunked" if request.framing is CHUNKED else b"Content-Length: %d" % request.length
         self._primed = True
         self._http.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
         self._primed = False
 
     def _complete(self) -> None:
-        self._part = Part.START
+        self._part = START
         request, self.receiving = self.receiving, None
         if request is not None:
             trailers, self._into = self._into, []
@@ -229,8 +222,8 @@ class RequestParser:
             self._error = refusal
             raise
         request.received = self._now()
-        if request.framing is Framing.NONE:
-            self._part = Part.START
+        if request.framing is NONE:
+            self._part = START
             body.end()
             if not request.keep:
                 self.closed = True
@@ -238,7 +231,7 @@ class RequestParser:
             self.receiving = request
             self._excess.reset()
             self._left = request.length
-            self._part = Part.CHUNKED if request.framing is Framing.CHUNKED else Part.LENGTH
+            self._part = CHUNKS if request.framing is CHUNKED else FIXED
         self._begin(request)
 
     def on_body(self, data: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from proxy.core.body import Chunk
-from proxy.core.request import Framing, Request
+from proxy.core.request import CHUNKED, Request
 from proxy.wire.head import last_chunk
 
 SLICE_BYTES = 256 * 1024  # written before looking whether the upstream is slow; TLS encrypts so much in about 0.1 ms
@@ -29,7 +29,7 @@ class Upload:
     async def run(self, write: Callable[[Chunk], None], writable: Callable[[], Awaitable[None]]) -> None:
         """Writes the body, as fast as `writable` lets it. Raises the Failure of a body that broke."""
         body = self._request.body
-        chunked = self._request.framing is Framing.CHUNKED
+        chunked = self._request.framing is CHUNKED
         for data in list(self._kept):
             await self._write(data, chunked, write, writable)
         while data := await body.read():

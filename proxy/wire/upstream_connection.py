@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from proxy.core.body import Body
 from proxy.core.faults import Abandoned, Failure, Fault
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import CLOSE, Request
 from proxy.core.tasks import spawn
 from proxy.wire.head import request_head
 from proxy.wire.reply_parser import ReplyParser
@@ -248,7 +248,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self.fail(Stale(Fault.CONNECT, where, f"{where} closed a kept connection{why}"))
             else:
                 self.fail(Failure(Fault.CONNECT, where, f"{where} closed the connection without a reply{why}"))
-        elif reply is not None and reply.framing is Framing.CLOSE and exc is None and self._ended_cleanly:
+        elif reply is not None and reply.framing is CLOSE and exc is None and self._ended_cleanly:
             self._body.end()
             self._end_exchange()
         else:
