@@ -22,7 +22,11 @@ def rewritten(body: bytes) -> bytes:
 
 
 def event(**fields: Any) -> bytes:
-    return b"data: " + json.dumps({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o", **fields}).encode() + b"\n\n"
+    return (
+        b"data: "
+        + json.dumps({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o", **fields}).encode()
+        + b"\n\n"
+    )
 
 
 def delta(index: int = 0, finish: str | None = None, **fields: Any) -> bytes:
@@ -34,7 +38,9 @@ ROLE = delta(role="assistant", content="")
 STOP = delta(finish="stop")
 
 
-def stream(line: int, name: str, *parts: bytes, ask: bytes = ASK, head: tuple[bytes, ...] = (SSE,), gated: bool = True, **more: Any) -> Case:
+def stream(
+    line: int, name: str, *parts: bytes, ask: bytes = ASK, head: tuple[bytes, ...] = (SSE,), gated: bool = True, **more: Any
+) -> Case:
     """Each part is one chunk; a proxy that has not passed it on does not get the next one, unless it came in one piece with it."""
     steps: list[Step] = [reply(b"200 OK", *head, CHUNKED)]
     for part in parts:
@@ -84,7 +90,9 @@ def raw_split(line: int, name: str, body: bytes, size: int) -> Case:
     )
 
 
-def plain(line: int, name: str, body: bytes, *head: bytes, ask: bytes = ASK, first: bytes = b"200 OK", status: int = 200, **more: Any) -> Case:
+def plain(
+    line: int, name: str, body: bytes, *head: bytes, ask: bytes = ASK, first: bytes = b"200 OK", status: int = 200, **more: Any
+) -> Case:
     """A reply with a length."""
     return Case(
         line,
@@ -96,7 +104,7 @@ def plain(line: int, name: str, body: bytes, *head: bytes, ask: bytes = ASK, fir
     )
 
 
-HELLO = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"h\u00e9llo \U0001f600\"}}]}\n\n".encode()
+HELLO = 'data: {"choices":[{"index":0,"delta":{"content":"h\u00e9llo \U0001f600"}}]}\n\n'.encode()
 CRLF = HELLO.replace(b"\n", b"\r\n")
 LONG = delta(content="x" * 1_200_000)
 WORDS = tuple(delta(content=f"word {i} ") for i in range(40))
@@ -128,8 +136,10 @@ JOINED = [
 
 DATA = b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}'
 ENDS = [
-    *(stream(3, f"line-end-{name}", DATA + end + end, DATA + end + end, b"data: [DONE]" + end + end)
-      for name, end in (("lf", b"\n"), ("crlf", b"\r\n"), ("cr", b"\r"))),
+    *(
+        stream(3, f"line-end-{name}", DATA + end + end, DATA + end + end, b"data: [DONE]" + end + end)
+        for name, end in (("lf", b"\n"), ("crlf", b"\r\n"), ("cr", b"\r"))
+    ),
     stream(3, "line-ends-mixed", DATA + b"\r\n\n", DATA + b"\n\r\n", DATA + b"\r\r\n", DATA + b"\n\r", b"data: [DONE]\r\n\r\n"),
     stream(3, "blank-lines-first", b"\n\n\r\n\r" + DATA + b"\n\n", DONE),
     stream(3, "many-blank-lines-between", DATA + b"\n\n\n\n\n", DATA + b"\r\n\r\n\r\n", DONE),
@@ -165,7 +175,9 @@ DONES = [
     stream(5, "in-lower-case", HELLO, b"data: [done]\n\n"),
 ]
 
-FILTER = event(choices=[], prompt_filter_results=[{"prompt_index": 0, "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}])
+FILTER = event(
+    choices=[], prompt_filter_results=[{"prompt_index": 0, "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}]
+)
 FIRSTS = [
     stream(6, "prompt-filter-results", FILTER, ROLE, HELLO, DONE),
     stream(6, "a-role-only", delta(role="assistant"), HELLO, DONE),
@@ -180,7 +192,14 @@ NO_USAGE = b'{"model": "gpt-4o", "stream": true, "stream_options": {"include_usa
 YES_USAGE = NO_USAGE.replace(b"false", b"true")
 USAGE = [
     stream(7, "on-a-chunk-of-its-own", HELLO, STOP, event(choices=[], usage=USE), DONE, ask=YES_USAGE),
-    stream(7, "null-on-the-others", event(choices=[{"index": 0, "delta": {"content": "a"}}], usage=None), event(choices=[], usage=USE), DONE, ask=YES_USAGE),
+    stream(
+        7,
+        "null-on-the-others",
+        event(choices=[{"index": 0, "delta": {"content": "a"}}], usage=None),
+        event(choices=[], usage=USE),
+        DONE,
+        ask=YES_USAGE,
+    ),
     stream(7, "on-a-non-empty-last-chunk", HELLO, event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=USE), DONE),
     stream(7, "on-every-chunk", *(event(choices=[{"index": 0, "delta": {"content": str(i)}}], usage=USE) for i in range(5)), DONE),
     stream(7, "refused-explicitly", HELLO, STOP, DONE, ask=NO_USAGE),
@@ -202,32 +221,95 @@ def calls(*tool_calls: dict[str, Any]) -> bytes:
 
 
 TOOLS = [
-    stream(8, "id-and-name-only-first", ROLE, calls({"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}),
-           *(calls({"index": 0, "function": {"arguments": part}}) for part in ('{"a"', ": 1", "}")), delta(finish="tool_calls"), DONE),
-    stream(8, "arguments-split-inside-an-escape", calls({"index": 0, "function": {"arguments": '{"a": "\\'}}), calls({"index": 0, "function": {"arguments": 'n\\u00'}}),
-           calls({"index": 0, "function": {"arguments": 'e9"}'}}), DONE),
+    stream(
+        8,
+        "id-and-name-only-first",
+        ROLE,
+        calls({"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}),
+        *(calls({"index": 0, "function": {"arguments": part}}) for part in ('{"a"', ": 1", "}")),
+        delta(finish="tool_calls"),
+        DONE,
+    ),
+    stream(
+        8,
+        "arguments-split-inside-an-escape",
+        calls({"index": 0, "function": {"arguments": '{"a": "\\'}}),
+        calls({"index": 0, "function": {"arguments": "n\\u00"}}),
+        calls({"index": 0, "function": {"arguments": 'e9"}'}}),
+        DONE,
+    ),
     stream(8, "parallel-calls-interleaved", *(calls({"index": i % 2, "function": {"arguments": str(i)}}) for i in range(8)), DONE),
     stream(8, "two-calls-in-one-delta", calls({"index": 0, "id": "a"}, {"index": 1, "id": "b"}), DONE),
-    stream(8, "one-index-used-twice", calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}), calls({"index": 0, "id": "b", "function": {"name": "g", "arguments": "{}"}}), DONE),
+    stream(
+        8,
+        "one-index-used-twice",
+        calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}),
+        calls({"index": 0, "id": "b", "function": {"name": "g", "arguments": "{}"}}),
+        DONE,
+    ),
     stream(8, "no-index", calls({"id": "a", "function": {"name": "f", "arguments": "{}"}}), DONE),
-    stream(8, "empty-arguments", calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}), delta(finish="tool_calls"), DONE),
+    stream(
+        8, "empty-arguments", calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}), delta(finish="tool_calls"), DONE
+    ),
     stream(8, "an-empty-object", calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}), DONE),
-    stream(8, "a-legacy-function-call", delta(function_call={"name": "f", "arguments": ""}), delta(function_call={"arguments": '{"x":'}), delta(function_call={"arguments": "1}"}, finish="function_call"), DONE),
+    stream(
+        8,
+        "a-legacy-function-call",
+        delta(function_call={"name": "f", "arguments": ""}),
+        delta(function_call={"arguments": '{"x":'}),
+        delta(function_call={"arguments": "1}"}, finish="function_call"),
+        DONE,
+    ),
 ]
 
 SEVERAL = [
-    stream(9, "choices-interleaved", *(delta(index=i % 3, content=str(i)) for i in range(9)), *(delta(index=i, finish=why) for i, why in enumerate(("stop", "length", "stop"))), event(choices=[], usage=USE), DONE),
-    stream(9, "two-choices-in-one-chunk", event(choices=[{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}}]), DONE),
+    stream(
+        9,
+        "choices-interleaved",
+        *(delta(index=i % 3, content=str(i)) for i in range(9)),
+        *(delta(index=i, finish=why) for i, why in enumerate(("stop", "length", "stop"))),
+        event(choices=[], usage=USE),
+        DONE,
+    ),
+    stream(
+        9,
+        "two-choices-in-one-chunk",
+        event(choices=[{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}}]),
+        DONE,
+    ),
     stream(9, "the-second-first", delta(index=1, content="b"), delta(index=0, content="a"), DONE),
 ]
 
 EXTRAS = [
-    stream(10, "logprobs", event(choices=[{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a", "logprob": -1e-07, "bytes": [97], "top_logprobs": []}]}}]), DONE),
+    stream(
+        10,
+        "logprobs",
+        event(
+            choices=[
+                {
+                    "index": 0,
+                    "delta": {"content": "a"},
+                    "logprobs": {"content": [{"token": "a", "logprob": -1e-07, "bytes": [97], "top_logprobs": []}]},
+                }
+            ]
+        ),
+        DONE,
+    ),
     stream(10, "a-refusal", delta(role="assistant", refusal=""), delta(refusal="I can't"), DONE),
-    stream(10, "audio-and-annotations", delta(audio={"id": "a", "data": "UklGRg==", "expires_at": 1}), delta(annotations=[{"type": "url_citation"}]), DONE),
+    stream(
+        10,
+        "audio-and-annotations",
+        delta(audio={"id": "a", "data": "UklGRg==", "expires_at": 1}),
+        delta(annotations=[{"type": "url_citation"}]),
+        DONE,
+    ),
     stream(10, "reasoning", delta(reasoning="hm"), delta(reasoning_content="hmm"), HELLO, DONE),
-    stream(10, "obfuscation-and-tiers", event(choices=[], obfuscation="aZ9x", service_tier="default", system_fingerprint="fp_1"), HELLO, DONE),
-    stream(10, "numbers-as-they-are-spelled", b'data: {"choices":[],"a":1.0,"b":1e3,"c":12345678901234567890,"d":"\\u00e9","a":2}\n\n', DONE),
+    stream(
+        10, "obfuscation-and-tiers", event(choices=[], obfuscation="aZ9x", service_tier="default", system_fingerprint="fp_1"), HELLO, DONE
+    ),
+    stream(
+        10, "numbers-as-they-are-spelled", b'data: {"choices":[],"a":1.0,"b":1e3,"c":12345678901234567890,"d":"\\u00e9","a":2}\n\n', DONE
+    ),
 ]
 
 FINISHES = [
@@ -248,14 +330,35 @@ TROUBLES = [
     stream(12, "a-stream-labelled-text-plain", ROLE, HELLO, DONE, head=(b"Content-Type: text/plain",)),
     stream(12, "a-stream-without-a-label", ROLE, HELLO, DONE, head=()),
     plain(12, "an-empty-body", b"", SSE),
-    plain(12, "a-429-with-advice", ERROR, JSON, b"retry-after: 2", b"retry-after-ms: 1500", b"x-should-retry: true", first=b"429 Too Many Requests", status=429),
+    plain(
+        12,
+        "a-429-with-advice",
+        ERROR,
+        JSON,
+        b"retry-after: 2",
+        b"retry-after-ms: 1500",
+        b"x-should-retry: true",
+        first=b"429 Too Many Requests",
+        status=429,
+    ),
     plain(12, "a-500", ERROR, JSON, first=b"500 Internal Server Error", status=500),
-    plain(12, "html-with-a-502", b"<html>bad gateway</html>", b"Content-Type: text/html", b"Server: cloudflare", first=b"502 Bad Gateway", status=502),
+    plain(
+        12,
+        "html-with-a-502",
+        b"<html>bad gateway</html>",
+        b"Content-Type: text/html",
+        b"Server: cloudflare",
+        first=b"502 Bad Gateway",
+        status=502,
+    ),
     stream(12, "garbage-in-a-stream", b"\x00\xff\xfe garbage \r\n", b"data: {not json\n\n", b"data: \xff\xfe\n\n"),
 ]
 
 NOT_STREAMED = b'{"messages": [], "model" : "gpt-4o"}'
-ANSWER = b'{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
+ANSWER = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o","choices":['
+    b'{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
+)
 CROSSED = [
     stream(13, "a-stream-to-a-plain-request", ROLE, HELLO, DONE, ask=NOT_STREAMED),
     plain(13, "json-to-a-stream-request", ANSWER, JSON),

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Literal
 
 from tests.e2e.wire.http1 import Reader
@@ -95,7 +96,8 @@ class Client:
         except TimeoutError:
             self.problems.append(f"nobody took {len(data)} bytes within {PATIENCE_S:g} s")
         except OSError as problem:
-            self.problems.append(f"sending failed: {problem!r}") if self.ended == "open" else None
+            if self.ended == "open":
+                self.problems.append(f"sending failed: {problem!r}")
 
     def push(self, size_bytes: int, patience_s: float) -> int:
         """Send pattern until nobody takes a byte for `patience_s`; how many were taken."""
@@ -130,10 +132,8 @@ class Client:
         closing = closes or last is None or not last.complete or b"close" in last.tokens(b"connection") or self.reader.broken
         ended = self.wait_end(3.0 if closing else 0.0)
         if ended == "open":
-            try:
+            with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
             self.wait_end(2.0)
         self.close()
         return ended
@@ -147,10 +147,8 @@ class Client:
         """Close both directions at once, as a process that dies does."""
         self._closed = True
         self._may_read.set()
-        try:
+        with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)  # wakes our reader, which would keep the socket alive
-        except OSError:
-            pass
         self._socket.close()
 
     def close(self) -> None:

@@ -68,7 +68,11 @@ def request_differences(direct: Message, through: Message, case: Case, rewrite: 
         found.append(f"Host at the upstream: {through.values(b'host')}, not {authority!r}")
     if through.first[2] != b"1":
         found.append(f"HTTP/1.{through.first[2].decode()} spoken to the upstream")
-    drop = {b"host"} | ({b"expect"} if "expect" in case.differs and rewrite else set()) | ({b"content-length"} if rewrite and case.rewritten else set())
+    drop = (
+        {b"host"}
+        | ({b"expect"} if "expect" in case.differs and rewrite else set())
+        | ({b"content-length"} if rewrite and case.rewritten else set())
+    )
     if "zeros" in case.differs:
         drop |= {b"content-length"}
         if int(direct.value(b"content-length")) != int(through.value(b"content-length")):

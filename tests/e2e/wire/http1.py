@@ -174,7 +174,11 @@ class Reader:
         elif self.tunnels(message):
             message.framing, self._step = "tunnel", self._rest
             return
-        if len(lengths) + len(codings) > 1 or any(each.lower() != b"chunked" for each in codings) or not all(map(DIGITS.fullmatch, lengths)):
+        if (
+            len(lengths) + len(codings) > 1
+            or any(each.lower() != b"chunked" for each in codings)
+            or not all(map(DIGITS.fullmatch, lengths))
+        ):
             self.broken = f"ambiguous framing: {message.head!r}"
         elif codings:
             message.framing, self._step = "chunked", self._size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.e2e.wire.client import Client
 from tests.e2e.wire.compare import Seen
@@ -30,6 +30,14 @@ def played(case: Case, port: int, upstream: Upstream) -> Seen:
         time.sleep(0.002)
     del upstream.runs[case.id]
     return Seen(run, client, ended)
+
+
+def wait_for(ready: Callable[[], bool], what: str, patience_s: float = 5.0) -> None:
+    """Until it is so; an AssertionError says what was not."""
+    deadline = time.monotonic() + patience_s
+    while not ready():
+        assert time.monotonic() < deadline, f"{what}: not within {patience_s:g} s"
+        time.sleep(0.002)
 
 
 def _lines(message: Message) -> list[bytes]:
@@ -106,6 +114,3 @@ def _unmet_reply(message: Message, case: Case) -> list[str]:
 
 def _short(data: bytes | bytearray) -> str:
     return repr(bytes(data)) if len(data) < 400 else f"{bytes(data[:200])!r} ... ({len(data)} bytes)"
-
-
-

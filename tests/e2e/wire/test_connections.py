@@ -27,7 +27,9 @@ POST = request(CHAT, JSON, body=ASK)
 GET = request(b"GET /v1/models")
 
 
-def served(wire: Wire, case: str, scripts: tuple[Script, ...], *steps: Step, replies: int, mode: str = "plain", port: int | None = None) -> tuple[Client, Run]:
+def served(
+    wire: Wire, case: str, scripts: tuple[Script, ...], *steps: Step, replies: int, mode: str = "plain", port: int | None = None
+) -> tuple[Client, Run]:
     """Play the steps on one client connection until so many replies are whole, on upstream connections that are all new."""
     wire.upstream.shut_idle()
     run = wire.upstream.expect(case, scripts)
@@ -45,7 +47,9 @@ def served(wire: Wire, case: str, scripts: tuple[Script, ...], *steps: Step, rep
 @pytest.mark.parametrize("end", [Do.FIN, Do.RST], ids=["closed", "reset"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("ask", [POST, GET], ids=["post", "get"])
-def test_a_kept_connection_that_dies_under_a_request_is_replaced_and_the_request_sent_once_more(wire: Wire, ask: bytes, mode: str, end: Do) -> None:
+def test_a_kept_connection_that_dies_under_a_request_is_replaced_and_the_request_sent_once_more(
+    wire: Wire, ask: bytes, mode: str, end: Do
+) -> None:
     scripts = (script(reply(b"200 OK", body=b"1")), script(end), script(reply(b"200 OK", body=b"2")))
     client, run = served(wire, f"again-{ask[:3].decode()}-{end.name}", scripts, ask, Replies(1), ask, replies=2, mode=mode)
 
@@ -67,7 +71,9 @@ def test_what_is_sent_once_more_is_not_sent_a_third_time(wire: Wire) -> None:
     assert len(run.arrivals) == 3
 
 
-@pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"], ids=["a-byte", "a-status-line", "an-interim-reply"])
+@pytest.mark.parametrize(
+    "begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"], ids=["a-byte", "a-status-line", "an-interim-reply"]
+)
 def test_a_request_whose_reply_has_begun_is_not_sent_again(wire: Wire, begun: bytes) -> None:
     scripts = (script(reply(b"200 OK", body=b"1")), script(begun, Pause(0.05), Do.FIN), script(reply(b"200 OK", body=b"no")))
     client, run = served(wire, f"begun-{len(begun)}", scripts, POST, Replies(1), POST, replies=2)
@@ -101,7 +107,12 @@ def test_an_upstream_that_closes_after_each_reply_without_a_word_is_never_seen(w
 
 
 @pytest.mark.parametrize(
-    "head", [reply(b"200 OK", b"Connection: close", body=b"1"), reply(b"200 OK", body=b"1", version=b"1.0"), reply(b"200 OK", b"Connection: Close, x", body=b"1")],
+    "head",
+    [
+        reply(b"200 OK", b"Connection: close", body=b"1"),
+        reply(b"200 OK", body=b"1", version=b"1.0"),
+        reply(b"200 OK", b"Connection: Close, x", body=b"1"),
+    ],
     ids=["close", "http-1.0", "a-list"],
 )
 def test_a_connection_that_says_it_will_close_is_not_used_again(wire: Wire, head: bytes) -> None:
@@ -214,7 +225,9 @@ def prefixed(wire: Wire) -> Iterator[processes.Running]:
 def test_the_upstreams_path_stands_for_v1_and_for_nothing_else(wire: Wire, prefixed: processes.Running) -> None:
     got = {}
     for number, target in enumerate(PREFIXED):
-        client, run = served(wire, f"prefix-{number}", (script(reply(b"200 OK", body=b"ok")),), request(b"GET " + target), replies=1, port=prefixed.port)
+        client, run = served(
+            wire, f"prefix-{number}", (script(reply(b"200 OK", body=b"ok")),), request(b"GET " + target), replies=1, port=prefixed.port
+        )
         assert client.problems == []
         got[target] = run.arrivals[0].message.target
 
@@ -233,7 +246,9 @@ def test_the_upstreams_path_and_a_rewritten_model_go_together(wire: Wire, prefix
 def test_an_upstream_without_a_path_changes_no_target(wire: Wire) -> None:
     with processes.serving(HERE / "policies" / "plain.yaml", f"http://127.0.0.1:{wire.upstream.port}") as proxy:
         for number, target in enumerate(PREFIXED):
-            client, run = served(wire, f"bare-{number}", (script(reply(b"200 OK", body=b"ok")),), request(b"GET " + target), replies=1, port=proxy.port)
+            client, run = served(
+                wire, f"bare-{number}", (script(reply(b"200 OK", body=b"ok")),), request(b"GET " + target), replies=1, port=proxy.port
+            )
 
             assert client.problems == []
             assert run.arrivals[0].message.target == target
@@ -264,9 +279,15 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     now = datetime.datetime.now(datetime.UTC)
     alternatives = x509.SubjectAlternativeName([x509.DNSName("localhost")])
     signed = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(alternatives, critical=False).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(alternatives, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     cert_file, key_file = folder / "cert.pem", folder / "key.pem"
@@ -298,7 +319,9 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Upstream, pr
 
 def test_an_upstream_over_tls_hears_its_own_name_host_and_path(tls: tuple[Upstream, processes.Running, list[str | None]]) -> None:
     upstream, proxy, names = tls
-    run = upstream.expect("tls", (script(reply(b"200 OK", SSE, CHUNKED), chunk(HELLO), Do.SEEN, chunk(HELLO), LAST), script(reply(b"200 OK", body=b"2"))))
+    run = upstream.expect(
+        "tls", (script(reply(b"200 OK", SSE, CHUNKED), chunk(HELLO), Do.SEEN, chunk(HELLO), LAST), script(reply(b"200 OK", body=b"2")))
+    )
     with Client(proxy.port) as client:
         run.client = client
         client.send(filled(request(CHAT, JSON, host=b"api.openai.com", body=ASK), "tls"))
@@ -316,7 +339,11 @@ def test_an_upstream_over_tls_hears_its_own_name_host_and_path(tls: tuple[Upstre
     assert first.connection == second.connection
 
 
-@pytest.mark.parametrize("head", [reply(b"200 OK", SSE, CHUNKED) + chunk(HELLO), reply(b"200 OK", JSON, b"Content-Length: 999") + HELLO], ids=["chunked", "length"])
+@pytest.mark.parametrize(
+    "head",
+    [reply(b"200 OK", SSE, CHUNKED) + chunk(HELLO), reply(b"200 OK", JSON, b"Content-Length: 999") + HELLO],
+    ids=["chunked", "length"],
+)
 def test_a_reply_over_tls_that_is_cut_looks_cut(tls: tuple[Upstream, processes.Running, list[str | None]], head: bytes) -> None:
     upstream, proxy, _ = tls
     case = f"tls-cut-{len(head)}"

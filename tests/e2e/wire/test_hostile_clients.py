@@ -6,7 +6,6 @@ The answer is an error in the API's own form, marked as ours, and the connection
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.e2e.wire.client import Client
 from tests.e2e.wire.conftest import MODES, Wire
 from tests.e2e.wire.http1 import Message
 from tests.e2e.wire.play import LAST, chunk, filled, reply, request, script
+from tests.e2e.wire.runs import wait_for
 
 BODY = b'{"model": "gpt-4o", "messages": []}'
 N = b"%d" % len(BODY)
@@ -41,14 +41,48 @@ HEADS: dict[str, bytes] = {
     "chunked-and-length": post(TE, CL, body=CHUNKY),
     "length-of-zero-and-chunked": post(b"Content-Length: 0", TE, body=CHUNKY + SMUGGLED),
     # lengths that are no lengths
-    **{f"a-length-of-{name}": post(b"Content-Length: " + value) for name, value in {
-        "plus": b"+5", "minus": b"-1", "hex": b"0x10", "a-fraction": b"5.0", "an-exponent": b"1e1", "an-underscore": b"1_0", "words": b"five", "nothing": b"", "two-numbers": b"5 5",
-        "a-list": b"5,", "arabic-digits": "\u0665".encode(), "latin-superscript": b"\xb2", "thirty-digits": b"9" * 30, "quotes": b'"5"', "a-semicolon": b"5;x"}.items()},
+    **{
+        f"a-length-of-{name}": post(b"Content-Length: " + value)
+        for name, value in {
+            "plus": b"+5",
+            "minus": b"-1",
+            "hex": b"0x10",
+            "a-fraction": b"5.0",
+            "an-exponent": b"1e1",
+            "an-underscore": b"1_0",
+            "words": b"five",
+            "nothing": b"",
+            "two-numbers": b"5 5",
+            "a-list": b"5,",
+            "arabic-digits": "\u0665".encode(),
+            "latin-superscript": b"\xb2",
+            "thirty-digits": b"9" * 30,
+            "quotes": b'"5"',
+            "a-semicolon": b"5;x",
+        }.items()
+    },
     # transfer codings
-    **{f"chunked-as-{name}": post(b"Transfer-Encoding: " + value, body=CHUNKY) for name, value in {
-        "gzip-chunked": b"gzip, chunked", "chunked-gzip": b"chunked, gzip", "chunked-twice": b"chunked, chunked", "identity": b"identity", "chunked-identity": b"chunked, identity", "quoted": b'"chunked"',
-        "a-prefix": b"xchunked", "a-suffix": b"chunkedx", "with-a-parameter": b"chunked;q=1", "empty": b"", "a-comma-first": b", chunked", "a-comma-last": b"chunked,", "vertical-tab": b"\x0bchunked",
-        "form-feed": b"chunked\x0c", "nul": b"chunked\x00", "a-space-inside": b"chun ked"}.items()},
+    **{
+        f"chunked-as-{name}": post(b"Transfer-Encoding: " + value, body=CHUNKY)
+        for name, value in {
+            "gzip-chunked": b"gzip, chunked",
+            "chunked-gzip": b"chunked, gzip",
+            "chunked-twice": b"chunked, chunked",
+            "identity": b"identity",
+            "chunked-identity": b"chunked, identity",
+            "quoted": b'"chunked"',
+            "a-prefix": b"xchunked",
+            "a-suffix": b"chunkedx",
+            "with-a-parameter": b"chunked;q=1",
+            "empty": b"",
+            "a-comma-first": b", chunked",
+            "a-comma-last": b"chunked,",
+            "vertical-tab": b"\x0bchunked",
+            "form-feed": b"chunked\x0c",
+            "nul": b"chunked\x00",
+            "a-space-inside": b"chun ked",
+        }.items()
+    },
     "chunked-in-two-fields": post(TE, TE, body=CHUNKY),
     "chunked-and-identity-in-two-fields": post(TE, b"Transfer-Encoding: identity", body=CHUNKY),
     "chunked-on-http-1.0": post(TE, body=CHUNKY, version=b"1.0"),
@@ -115,9 +149,24 @@ HEADS: dict[str, bytes] = {
     "no-host": get(host=None),
     "two-hosts": get(b"Host: b.example"),
     "two-hosts-alike": get(b"host: app.example"),
-    **{f"a-host-with-{name}": get(host=value) for name, value in {
-        "a-blank": b"a b", "a-slash": b"a/b", "a-user": b"user@a", "a-query": b"a?b", "a-fragment": b"a#b", "a-comma-list-of-urls": b"http://a", "a-bad-port": b"a:b", "a-port-too-many": b"a:1:2", "a-backslash": b"a\\b",
-        "latin-1": b"\xe9.example", "an-open-bracket": b"[::1", "quotes": b'"a"', "angle-brackets": b"<a>"}.items()},
+    **{
+        f"a-host-with-{name}": get(host=value)
+        for name, value in {
+            "a-blank": b"a b",
+            "a-slash": b"a/b",
+            "a-user": b"user@a",
+            "a-query": b"a?b",
+            "a-fragment": b"a#b",
+            "a-comma-list-of-urls": b"http://a",
+            "a-bad-port": b"a:b",
+            "a-port-too-many": b"a:1:2",
+            "a-backslash": b"a\\b",
+            "latin-1": b"\xe9.example",
+            "an-open-bracket": b"[::1",
+            "quotes": b'"a"',
+            "angle-brackets": b"<a>",
+        }.items()
+    },
     # too much
     "a-target-of-100-kilobytes": request(b"GET /v1/" + b"a" * 100_000),
     "a-value-of-300-kilobytes": get(b"X-A: " + b"a" * 300_000),
@@ -205,13 +254,13 @@ def test_a_broken_chunked_body_never_becomes_a_whole_request(wire: Wire, name: s
         if split:
             client.send(head)
             if endpoint == "upload":
-                _wait_for(lambda: bool(run.arrivals))
+                wait_for(lambda: bool(run.arrivals), "the upload did not begin")
             client.send(BODIES[name])
         else:
             client.send(head + BODIES[name])
         client.until(lambda: client.reader.whole >= 1, "no answer")
         ended = client.wait_end(4.0)
-    _wait_for(lambda: all(each.over.is_set() for each in run.arrivals))
+    wait_for(lambda: all(each.over.is_set() for each in run.arrivals), "the upstream was not left")
 
     assert client.problems == []
     [message] = client.reader.messages
@@ -263,9 +312,3 @@ def test_three_hundred_pipelined_requests_are_all_answered_in_order(wire: Wire) 
     assert client.problems == []
     assert [bytes(each.body) for each in client.reader.messages] == [b"%d" % i for i in range(count)]
     assert [each.message.target for each in run.arrivals] == [b"/v1/%d" % i for i in range(count)]
-
-
-def _wait_for(ready: object, patience_s: float = 4.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while not ready() and time.monotonic() < deadline:  # type: ignore[operator]
-        time.sleep(0.002)

@@ -28,9 +28,29 @@ BROKEN_HEADS: dict[str, bytes] = {
     "two-lengths-in-one-field": head(b"Content-Length: 5, 3"),
     "length-and-chunked": head(b"Content-Length: 5", TE, body=chunk(b"hello") + LAST),
     "chunked-and-length": head(TE, b"Content-Length: 5", body=chunk(b"hello") + LAST),
-    **{f"a-length-of-{name}": head(b"Content-Length: " + value) for name, value in {"plus": b"+5", "minus": b"-5", "hex": b"0x5", "nothing": b"", "words": b"five", "thirty-digits": b"9" * 30}.items()},
-    **{f"chunked-as-{name}": head(b"Transfer-Encoding: " + value, body=chunk(b"hello") + LAST) for name, value in {
-        "gzip-chunked": b"gzip, chunked", "chunked-identity": b"chunked, identity", "identity": b"identity", "chunked-twice": b"chunked, chunked", "a-prefix": b"xchunked", "quoted": b'"chunked"', "nul": b"chunked\x00"}.items()},
+    **{
+        f"a-length-of-{name}": head(b"Content-Length: " + value)
+        for name, value in {
+            "plus": b"+5",
+            "minus": b"-5",
+            "hex": b"0x5",
+            "nothing": b"",
+            "words": b"five",
+            "thirty-digits": b"9" * 30,
+        }.items()
+    },
+    **{
+        f"chunked-as-{name}": head(b"Transfer-Encoding: " + value, body=chunk(b"hello") + LAST)
+        for name, value in {
+            "gzip-chunked": b"gzip, chunked",
+            "chunked-identity": b"chunked, identity",
+            "identity": b"identity",
+            "chunked-twice": b"chunked, chunked",
+            "a-prefix": b"xchunked",
+            "quoted": b'"chunked"',
+            "nul": b"chunked\x00",
+        }.items()
+    },
     "chunked-in-two-fields": head(TE, TE, body=chunk(b"hello") + LAST),
     "a-folded-field": head(b"X-A: 1\r\n 2", b"Content-Length: 5"),
     "a-blank-before-the-colon": head(b"Content-Length : 5"),
@@ -51,7 +71,10 @@ BROKEN_HEADS: dict[str, bytes] = {
     "another-protocol": head(b"Content-Length: 5", first=b"ICY 200 OK"),
     "a-banner": b"SSH-2.0-OpenSSH_9.6\r\n",
     "garbage": b"\x00\x01\x02\xff\r\n\r\n",
-    **{f"a-status-of-{status.decode().replace(' ', '-')}": head(b"Content-Length: 5", first=b"HTTP/1.1 " + status + b" OK") for status in (b"099", b"000", b"20", b"2000", b"2x0", b"-20")},
+    **{
+        f"a-status-of-{status.decode().replace(' ', '-')}": head(b"Content-Length: 5", first=b"HTTP/1.1 " + status + b" OK")
+        for status in (b"099", b"000", b"20", b"2000", b"2x0", b"-20")
+    },
     "no-status": head(b"Content-Length: 5", first=b"HTTP/1.1"),
     "two-blanks-before-the-status": head(b"Content-Length: 5", first=b"HTTP/1.1  200 OK"),
     "a-nul-in-the-reason": head(b"Content-Length: 5", first=b"HTTP/1.1 200 O\x00K"),
@@ -183,7 +206,11 @@ LEFTOVERS: dict[str, tuple[bytes, bytes]] = {
 def test_what_an_upstream_sends_too_much_reaches_nobody(wire: Wire, name: str, late: bool) -> None:
     ask, answer = LEFTOVERS[name]
     case = f"upstream-left-{name}-{late}"
-    good, _, rest = (answer[: answer.index(b"\r\n\r\n") + 4], b"", answer[answer.index(b"\r\n\r\n") + 4 :]) if b"first" not in answer else _after_first(answer)
+    good, _, rest = (
+        (answer[: answer.index(b"\r\n\r\n") + 4], b"", answer[answer.index(b"\r\n\r\n") + 4 :])
+        if b"first" not in answer
+        else _after_first(answer)
+    )
     steps: tuple[Step, ...] = (good, Do.SEEN, rest) if late else (answer,)
     scripts = (script(*steps, Do.STALL), *(script(reply(b"200 OK", body=b"own %d" % i)) for i in range(2)))
     client, run = play(wire, "plain", case, scripts, ask, CHAT, CHAT, between=_dropped if late else None)
@@ -227,12 +254,12 @@ def test_sixteen_clients_at_once_each_get_their_own_reply_over_kept_connections(
     clients = [Client(wire.port("plain")) for _ in range(16)]
     try:
         runs = []
-        for number, client in enumerate(clients):
+        for number in range(len(clients)):
             scripts = tuple(script(reply(b"200 OK", TE) + chunk(b"%d-" % number), chunk(b"%d" % turn) + LAST) for turn in range(6))
             runs.append(wire.upstream.expect(f"crowd-{number}", scripts))
         for turn in range(6):
-            for number, client in enumerate(clients):
-                client.send(filled(request(b"GET /v1/%d" % number), f"crowd-{number}"))
+            for number, each in enumerate(clients):
+                each.send(filled(request(b"GET /v1/%d" % number), f"crowd-{number}"))
             for client in clients:
                 client.until(lambda client=client, turn=turn: client.reader.whole > turn, "no reply")
     finally:

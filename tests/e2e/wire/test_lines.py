@@ -6,13 +6,38 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.wire import cases_chat, cases_endpoints, cases_http, cases_sdk
+from tests.e2e.wire import (
+    cases_bodies,
+    cases_chat,
+    cases_encodings,
+    cases_endpoints,
+    cases_fields,
+    cases_flow,
+    cases_framing,
+    cases_sdk,
+    cases_targets,
+    cases_tunnels,
+    cases_uploads,
+)
 from tests.e2e.wire.compare import ALLOWED, ALWAYS, differences
 from tests.e2e.wire.conftest import MODES, Wire
 from tests.e2e.wire.play import Case
 from tests.e2e.wire.runs import played, unmet
 
-CASES: list[Case] = [*cases_chat.CASES, *cases_endpoints.CASES, *cases_http.CASES, *cases_sdk.CASES]
+MODULES = (
+    cases_chat,
+    cases_endpoints,
+    cases_tunnels,
+    cases_targets,
+    cases_encodings,
+    cases_framing,
+    cases_uploads,
+    cases_bodies,
+    cases_fields,
+    cases_flow,
+    cases_sdk,
+)
+CASES: list[Case] = [case for module in MODULES for case in module.CASES]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -238,8 +238,11 @@ class Connection(asyncio.Protocol):
             case Await(marker):
                 await self._until(run, lambda: marker in arrival.message.body, f"{marker[:60]!r} did not arrive at the upstream")
             case Do.SEEN:
-                await self._until(run, lambda: _progress(run.client and run.client.reader) >= _progress(arrival.sent),
-                                  f"what was sent up to {bytes(arrival.sent.messages[-1].body[-60:])!r} did not reach the client")
+                await self._until(
+                    run,
+                    lambda: _progress(run.client and run.client.reader) >= _progress(arrival.sent),
+                    f"what was sent up to {bytes(arrival.sent.messages[-1].body[-60:])!r} did not reach the client",
+                )
             case Do.STALL:
                 await self._until(run, lambda: False, "the peer did not leave")
             case Do.FIN:
