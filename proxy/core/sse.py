@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HALF_BYTES = 4 * 1024 * 1024  # of one event that has not ended: a whole answer of the Responses API, with images, is below it
 _BOM = b"\xef\xbb\xbf"
@@ -17,8 +17,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _UP_TO_LAST_BLANK = re.compile(rb".*(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)", re.S).match
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event, its fields as bytes, undecoded. `data`: its lines joined by a newline, None where there is no such line.
 
     `comments`: the lines that begin with a colon, without it. A keepalive has nothing else.
@@ -118,7 +117,7 @@ def events(block: bytes) -> Iterator[Event]:
 
 def _event(text: bytes) -> Event | None:
     if text.startswith(b"data:") and b"\n" not in text and b"\r" not in text:
-        return Event(data=text[6:] if text[5:6] == b" " else text[5:])
+        return Event(b"", text[6:] if text[5:6] == b" " else text[5:])
     name, id, retry = b"", None, None
     data: list[bytes] = []
     comments: list[bytes] = []

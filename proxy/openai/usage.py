@@ -21,7 +21,7 @@ TAIL_BYTES = 64 * 1024  # usage stands at the end; before it, at most the last o
 PACKED_BYTES = 256 * 1024  # of a compressed reply, which can only be read whole
 UNPACKED_BYTES = 4 * 1024 * 1024
 FIRST_BYTES = 4096
-LATE_BYTES = 4096  # finish reason, usage and [DONE] are a few hundred bytes
+LATE_BYTES = 2048  # finish reason, usage and [DONE] are a few hundred bytes
 FINISHED = (b'"finish_reason":"', b'"finish_reason": "')
 MAX_REASONS = 128  # the API gives at most 128 choices
 
