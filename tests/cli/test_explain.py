@@ -173,7 +173,7 @@ def test_the_long_form_has_method_path_and_headers(tmp_path: Path) -> None:
     listing = explained(SHIPPED, "--request", request_file(tmp_path, {"method": "GET", "path": "/v1/models"}))
 
     assert text.startswith("responses call, model gpt-4.1\n")
-    assert "signal legal: keywords: wants any of contract, lawsuit, liability, indemnity, clause in the last user message; saw clause" in text
+    assert "indemnity, clause in the last user message; saw clause\n" in text
     assert "header x-client: wants cli*; saw cli/9" in text
     assert "/v1/responses?x=1" in text
     assert listing.startswith("models call, model unknown\n")
