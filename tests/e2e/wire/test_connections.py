@@ -41,9 +41,6 @@ def served(
     return client, run
 
 
-# -- kept connections
-
-
 @pytest.mark.parametrize("end", [Do.FIN, Do.RST], ids=["closed", "reset"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("ask", [POST, GET], ids=["post", "get"])
@@ -138,9 +135,6 @@ def test_two_clients_share_a_kept_connection_one_after_the_other(wire: Wire) -> 
     assert len({each.connection for each in run.arrivals}) == 1
 
 
-# -- HTTP/1.0 clients
-
-
 OLD = request(CHAT, JSON, version=b"1.0", body=ASK)
 OLD_KEPT = request(CHAT, JSON, b"Connection: keep-alive", version=b"1.0", body=ASK)
 
@@ -176,7 +170,6 @@ def test_an_http_1_0_client_sees_a_cut_reply_as_a_reset(wire: Wire, end: Do) -> 
 
 HTTP_102 = reply(b"102 Processing")
 
-# -- targets and hosts
 
 ABSOLUTE = {
     b"http://app.example/v1/models?a=%2F": b"/v1/models?a=%2F",
@@ -252,9 +245,6 @@ def test_an_upstream_without_a_path_changes_no_target(wire: Wire) -> None:
 
             assert client.problems == []
             assert run.arrivals[0].message.target == target
-
-
-# -- TLS
 
 
 OVER_TLS = """

@@ -58,17 +58,25 @@ BUSY = {
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 @pytest.mark.parametrize("name", BUSY)
 def test_an_upload_costs_the_same_whatever_its_bytes_are_and_hinders_nobody(wire: Wire, name: str, framing: str) -> None:
-    body = BUSY[name]
-    run = wire.upstream.expect(f"busy-{name}-{framing}", (script(reply(b"200 OK", body=b"ok")),))
-    quick = wire.upstream.expect("busy-quick", tuple(script(reply(b"200 OK", body=b"quick")) for _ in range(500)))
+    usual_s, _ = upload_beside_calls(wire, BUSY["text"], framing)
+    took, waits = upload_beside_calls(wire, BUSY[name], framing)
+
+    assert took < 1.0 + 6 * usual_s, f"{len(BUSY[name]):,} bytes took {took:.1f} s, text takes {usual_s:.2f} s"
+    assert max(waits) < 1.0, f"another call waited {max(waits):.2f} s"
+
+
+def upload_beside_calls(wire: Wire, body: bytes, framing: str) -> tuple[float, list[float]]:
+    """How long an upload of `body` took, and what each of the small calls beside it waited, in seconds."""
+    run = wire.upstream.expect("busy", (script(reply(b"200 OK", body=b"ok")),))
+    quick = wire.upstream.expect("busy-quick", tuple(script(reply(b"200 OK", body=b"quick")) for _ in range(1000)))
     data = chunk(body) + LAST if framing == "chunked" else body
     head = request(b"POST /v1/files", CHUNKED if framing == "chunked" else b"Content-Length: %d" % len(body))
-    waits = []
+    waits: list[float] = []
     with Client(wire.port("plain")) as client, Client(wire.port("plain")) as other:
         began_at = time.monotonic()
         sending = threading.Thread(target=lambda: client.send(filled(head, run.id) + data))
         sending.start()
-        while client.reader.whole < 1 and time.monotonic() - began_at < 6:
+        while client.reader.whole < 1 and time.monotonic() - began_at < 15:
             asked_at = time.monotonic()
             other.send(filled(request(b"GET /v1/models"), quick.id))
             other.until(lambda: other.reader.whole > len(waits), "no reply beside the upload")
@@ -78,10 +86,8 @@ def test_an_upload_costs_the_same_whatever_its_bytes_are_and_hinders_nobody(wire
         sending.join()
 
     assert client.problems + other.problems == []
-    assert run.problems == []
     assert bytes(run.arrivals[0].message.body) == body
-    assert took < 1.5, f"{len(body):,} bytes took {took:.1f} s"
-    assert max(waits) < 0.5, f"another call waited {max(waits):.2f} s"
+    return took, waits
 
 
 TRICKLES: dict[str, tuple[bytes, bytes]] = {
