@@ -19,6 +19,7 @@ from proxy.core.service import Service
 from proxy.openai.endpoints import Endpoint, endpoint_of
 
 ENDPOINTS = 4096  # request lines whose endpoint is remembered; emptied when full, as ids in paths would fill it
+TARGET_BYTES = 256  # of a target that is remembered: longer ones are rarely seen twice, and may be 16 KiB
 log = logging.getLogger("chassis")
 
 
@@ -56,7 +57,9 @@ class Handler:
         if endpoint is None:
             if len(self._endpoints) >= ENDPOINTS:
                 self._endpoints.clear()
-            endpoint = self._endpoints[key] = endpoint_of(request.method, request.target)
+            endpoint = endpoint_of(request.method, request.target)
+            if len(request.target) <= TARGET_BYTES:
+                self._endpoints[key] = endpoint
         return endpoint
 
     def _next_id(self) -> str:

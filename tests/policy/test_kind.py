@@ -1,27 +1,56 @@
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
-from typing import Any
+import dataclasses
 
 import pytest
 
-from proxy.policy.kind import Floor, Kind
-from tests.policy.kinds_for_tests import RetrySpec
+from proxy.assembly.stack import STACK
+from proxy.core.call import Call
+from proxy.core.reply import Reply
+from proxy.core.service import Layer, Service
+from proxy.policy.kind import Floor, Kind, Site
+from proxy.policy.spec import Spec
 
 
-def layer(spec: Any, site: Any) -> Any:
-    return spec, site
+class ASpec(Spec):
+    """Nothing to set."""
 
 
-def test_a_kind_wins_or_loses_as_a_whole_and_needs_no_body_unless_it_says_so() -> None:
-    kind = Kind("retry", RetrySpec, Floor.PLAN, enforce=layer, shadow=None)
-    spec = RetrySpec.read({})
+def build(spec: ASpec, site: Site) -> Layer:
+    async def layer(call: Call, inner: Service) -> Reply:
+        return await inner(call)
 
-    assert kind.fields(spec) == frozenset(("",))
-    assert kind.reads_body(spec) is False
+    return layer
 
 
-def test_a_kind_does_not_change() -> None:
-    kind = Kind("retry", RetrySpec, Floor.PLAN, enforce=layer, shadow=None)
-    with pytest.raises(FrozenInstanceError):
-        kind.name = "other"  # type: ignore[misc]
+def test_a_kind_acts_as_a_whole_and_reads_no_body_unless_it_says_so() -> None:
+    kind = Kind("a", ASpec, Floor.CALL, build, None)
+
+    assert kind.fields(ASpec()) == frozenset(("",))
+    assert kind.reads_body(ASpec()) is False
+    assert kind.shadow is None
+
+
+def test_a_kind_cannot_be_changed() -> None:
+    kind = Kind("a", ASpec, Floor.CALL, build, None)
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        kind.name = "b"  # type: ignore[misc]
+
+
+def test_the_floors_are_how_often_a_layer_runs() -> None:
+    assert [floor.value for floor in Floor] == ["call", "plan", "exchange"]
+
+
+def test_the_stack_names_each_kind_once_and_its_floors_go_inward() -> None:
+    names = [kind.name for kind in STACK]
+    floors = [list(Floor).index(kind.floor) for kind in STACK]
+
+    assert len(set(names)) == len(names)
+    assert floors == sorted(floors)
+
+
+@pytest.mark.parametrize("kind", STACK, ids=lambda kind: kind.name)
+def test_the_name_is_the_module(kind: Kind) -> None:
+    assert kind.spec.__module__ == f"proxy.kinds.{kind.name}"
+    assert kind.spec.__doc__
