@@ -11,6 +11,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ from proxy.wire.listener import Listener
 from proxy.wire.settings import ServerLimits
 
 log = logging.getLogger("chassis")
+ANCHOR_S = 60.0
+SWITCH_S = 0.0005  # a thread that encodes spans gives the loop its turn after this; Python's own 5 ms could be seen in a stream
 GRACE_S = 0.5  # between saying no to readiness and closing the port: endpoints elsewhere take a moment to hear
 LogMode = str  # json, text or off
 
@@ -89,7 +92,7 @@ class Server:
         self._listener: Listener | None = None
         self._ports: asyncio.Server | None = None
         self._runners: list[web.AppRunner] = []
-        self._watcher: asyncio.Task[None] | None = None
+        self._housekeeping: list[asyncio.Task[None]] = []
         self._upstream = settings.upstream
 
     def _make_outside(self, recorders: Sequence[Recorder]) -> Outside:
@@ -139,12 +142,21 @@ class Server:
         if settings.policies is not None and not settings.bypass:
             self.reload = reload = Reload(settings.policies, self._other_files, self._apply)
             self.metrics.reload_failures.read = lambda: reload.failures
-            self._watcher = spawn(self.reload.run(), "policy watch")
+            self._housekeeping.append(spawn(self.reload.run(), "policy watch"))
         self._lag.start()
+        self._housekeeping.append(spawn(self._keep_wall_time(), "wall time"))
+        if self._tracing is not None:
+            sys.setswitchinterval(SWITCH_S)
         self.is_ready = True
         gc.collect()
         gc.freeze()  # what was loaded at start is never garbage: no full collection looks at it again
         gc.set_threshold(20_000, 20, 100)
+
+    async def _keep_wall_time(self) -> None:
+        """The wall clock may be set while we run; spans and lines follow it within a minute."""
+        while True:
+            await asyncio.sleep(ANCHOR_S)
+            self._clock.anchor()
 
     def _read_gauges(self, listener: Listener) -> None:
         self.metrics.connections.read = lambda: listener.open
@@ -208,8 +220,8 @@ class Server:
     async def stop(self, wait_s: float) -> None:
         """Drains for `wait_s` at most, then ends what is left, and flushes."""
         self.is_ready = False
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in self._housekeeping:
+            task.cancel()
         if self._listener is not None:
             self._listener.draining()
             if wait_s:
