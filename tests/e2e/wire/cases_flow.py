@@ -181,6 +181,13 @@ STATUSES = [
     interim("an-unknown-1xx", reply(b"199 Odd", b"X-A: 1")),
     Case(
         29,
+        "a-whole-reply-and-then-a-reset",
+        (request(b"GET /v1/models"),),
+        (script(reply(b"200 OK", body=BINARY), Do.RST),),
+        Expected(body=BINARY),
+    ),
+    Case(
+        29,
         "two-interim-replies-in-one-write",
         (request(CHAT, JSON, body=ASK),),
         (script(reply(b"102 Processing") + HINTS, Do.SEEN, reply(b"200 OK", JSON, body=OK)),),

@@ -91,6 +91,23 @@ def test_an_upload_that_cannot_be_repeated_is_sent_once(wire: Wire) -> None:
     assert not run.arrivals[1].message.complete
 
 
+def test_an_answer_to_an_unread_upload_arrives_although_the_upstream_resets_the_rest(wire: Wire) -> None:
+    size = 8_000_000
+    statuses = []
+    for turn in range(5):
+        case = f"unread-{turn}"
+        refusal = reply(b"413 Content Too Large", JSON, b"Connection: close", body=b"too large")
+        run = wire.upstream.expect(case, (Script((Do.DEAF, Pause(0.05), refusal, Do.FIN), early=True),))
+        with Client(wire.port("plain")) as client:
+            client.send(filled(request(b"POST /v1/files", b"Content-Length: %d" % size), case))
+            client.push(size, 0.2)
+            client.until(lambda client=client: client.reader.whole >= 1, "no answer")
+        statuses += [(each.status, bytes(each.body)) for each in client.reader.messages]
+        assert len(run.arrivals) == 1
+
+    assert statuses == [(413, b"too large")] * 5
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_upstream_that_closes_after_each_reply_without_a_word_is_never_seen(wire: Wire, mode: str) -> None:
     count = 25

@@ -13,7 +13,7 @@ from tests.e2e.wire.cases_chat import CHUNKED
 from tests.e2e.wire.cases_tunnels import HANDSHAKE, REALTIME, SWITCHED
 from tests.e2e.wire.client import Client
 from tests.e2e.wire.conftest import Wire
-from tests.e2e.wire.play import LAST, Await, Big, Do, Pause, Script, Step, filled, reply, request, script
+from tests.e2e.wire.play import LAST, Await, Big, Do, Pause, Script, Step, chunk, filled, reply, request, script
 from tests.e2e.wire.runs import wait_for
 from tests.e2e.wire.test_timing import PROMPT_S
 
@@ -100,6 +100,24 @@ def test_a_tunnel_whose_client_does_not_read_stops_the_upstream_and_costs_no_mem
     assert grown < GROWTH
     [message] = client.reader.messages
     assert hashlib.sha256(message.body).hexdigest() == expected_digest()
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_chat_over_the_hold_limit_streams_on_unread_and_unchanged(wire: Wire, framing: str) -> None:
+    body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "' + b"a" * 70_000_000 + b'"}]}'
+    run = wire.upstream.expect("over-the-limit", (script(reply(b"200 OK", body=b"ok")),))
+    framed = request(b"POST /v1/chat/completions", CHUNKED if framing == "chunked" else b"Content-Length: %d" % len(body))
+    with Client(wire.port("rewrite")) as client:
+        client.send(filled(framed, run.id))
+        client.send(chunk(body) + LAST if framing == "chunked" else body)
+        client.until(lambda: client.reader.whole >= 1, "no reply", 20.0)
+
+    assert client.problems + run.problems == []
+    [message], [arrival] = client.reader.messages, run.arrivals
+    assert (message.status, bytes(message.body)) == (200, b"ok")
+    assert not message.values(b"x-chassis-policies")
+    assert arrival.message.framing == framing
+    assert arrival.message.body == body
 
 
 def test_a_slow_reader_does_not_slow_the_others(wire: Wire) -> None:
