@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 from tests.e2e.processes import Running
 from tests.e2e.sdk.plays import Stage
 from tests.e2e.sdk.realtime import converse
-from tests.e2e.sdk.upstream import ScriptedUpstream
-from tests.e2e.sdk.wording import KEY
+from tests.e2e.sdk.upstream import Answer, Arrival, ScriptedUpstream
+from tests.e2e.sdk.wording import KEY, as_error
 
 CHAT = "/v1/chat/completions"
 WAIT_S = 10.0
@@ -38,15 +39,39 @@ class Got:
         return json.loads(self.body)
 
 
+class Patient(Stage):
+    """The scripted API, for paths and bodies that no SDK sends too, and with one more play."""
+
+    async def __call__(self, arrival: Arrival) -> Answer:
+        if not arrival.path.startswith("/v1/"):
+            return as_error(arrival, 404, f"Invalid URL ({arrival.path})", "invalid_request_error", None)
+        try:
+            return await super().__call__(arrival)
+        except json.JSONDecodeError:
+            return as_error(arrival, 400, "We could not parse the JSON body of your request.", "invalid_request_error", None)
+
+    async def held(self, arrival: Arrival, argument: str) -> Answer:
+        """The answer, but only when `release` has been called."""
+        self._released.clear()
+        await self._released.wait()
+        return self.api(arrival)
+
+
 @contextmanager
 def upstream(port: int = 0) -> Iterator[ScriptedUpstream]:
     """The scripted API on a socket, with its plays."""
-    scripted = ScriptedUpstream(Stage(), converse, port)
+    scripted = ScriptedUpstream(Patient(), converse, port)
     scripted.start()
     try:
         yield scripted
     finally:
-        scripted.stop()
+        if scripted.is_running:  # a test may have ended it before
+            scripted.stop()
+
+
+def release(scripted: ScriptedUpstream) -> None:
+    """Lets go of what the plays `held` and `lockstep` hold back."""
+    get(scripted.port, "/v1/models/gpt-4o-mini")
 
 
 def body(prompt: str = "Say hello.", model: str = "gpt-4o", **more: Any) -> bytes:
@@ -100,3 +125,11 @@ def lines(running: Running) -> list[dict[str, Any]]:
 def calls(running: Running) -> list[dict[str, Any]]:
     """Those that tell of a call."""
     return [line for line in lines(running) if "call" in line]
+
+
+def until(claim: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
+    """Waits until `claim` holds; fails with `what` when it does not in `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    while not claim():
+        assert time.monotonic() < deadline, f"not within {wait_s:g} s: {what}"
+        time.sleep(0.01)

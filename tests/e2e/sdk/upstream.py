@@ -118,6 +118,10 @@ class ScriptedUpstream:
         if not self._started.wait(10):
             raise RuntimeError(f"the scripted upstream did not start on port {self.port}")
 
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
