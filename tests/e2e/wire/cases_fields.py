@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.e2e.wire.cases_endpoints import OK
 from tests.e2e.wire.compare import Seen
 from tests.e2e.wire.play import (
@@ -69,6 +71,14 @@ UPSTREAM_FIELDS = (
     b"Cache-Control: no-store",
     b"x-chassis-policies: from-upstream-chassis",
 )
+
+
+def _upgrades(asked: bytes, kept: bytes) -> Callable[[Seen], None]:
+    def check(seen: Seen) -> None:
+        [arrival] = seen.arrivals
+        assert arrival.message.value(b"upgrade") == (asked if seen.is_direct else kept), arrival.message.head
+
+    return check
 
 
 def fields(name: str, *app: bytes, theirs: tuple[bytes, ...] = (), **more: object) -> Case:
@@ -161,12 +171,28 @@ FIELDS = [
     hop("te-with-other-codings", (b"TE: gzip;q=0.5", b"Connection: TE"), (b"X-Stay: 1",)),
     hop("connection-cannot-name-the-framing", (b"Connection: content-length, host, transfer-encoding",), (b"Content-Length: 2",)),
     hop(
-        "an-upgrade-to-another-protocol-is-not-passed-on",
+        "an-upgrade-of-a-request-with-a-body-is-not-passed-on",
         (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"),
         (b"X-Stay: 1",),
     ),
 ]
 
+UPGRADES = [
+    Case(
+        26,
+        f"an-upgrade-to-{name}",
+        (request(b"GET /v1/models", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: " + asked, b"HTTP2-Settings: AAMAAABkAAQAAP__"),),
+        (script(reply(b"200 OK", body=OK)),),
+        Expected(body=OK, target=b"/v1/models"),
+        check=_upgrades(asked, kept),
+    )
+    for name, asked, kept in (
+        ("h2c-is-not-passed-on", b"h2c", b""),
+        ("h2c-in-upper-case-is-not-passed-on", b"H2C", b""),
+        ("h2c-or-websocket-is-to-websocket", b"h2c, websocket", b"websocket"),
+        ("another-protocol-is-passed-on", b"Foo/2", b"Foo/2"),
+    )
+]
 BARE = Case(
     27,
     "nothing-is-invented",
@@ -225,4 +251,4 @@ HOME = [
     ),
 ]
 
-CASES = [*FIELDS, *HOME]
+CASES = [*FIELDS, *UPGRADES, *HOME]

@@ -51,8 +51,13 @@ def tunnel(name: str, client: tuple[Step, ...], upstream: tuple[Step, ...], up: 
             sent=up,
             complete=True,
             target=REALTIME[4:],
-            request_has=(b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-123, openai-beta.realtime-v1",),
-            reply_has=(b"Sec-WebSocket-Protocol: realtime", b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            request_has=HANDSHAKE,
+            reply_has=(
+                b"Upgrade: websocket",
+                b"Connection: Upgrade",
+                b"Sec-WebSocket-Protocol: realtime",
+                b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            ),
         ),
         tunnel=True,
     )

@@ -38,8 +38,8 @@ FRAMING = {b"content-length", b"transfer-encoding"}  # compared as framing, and 
 class Seen:
     """One run of a case: what the upstream got, what the client got, how its connection ended."""
 
-    def __init__(self, run: Run, client: Client, ended: End) -> None:
-        self.run, self.client, self.ended = run, client, ended
+    def __init__(self, run: Run, client: Client, ended: End, is_direct: bool) -> None:
+        self.run, self.client, self.ended, self.is_direct = run, client, ended, is_direct
         self.arrivals: list[Arrival] = run.arrivals
         self.replies: list[Message] = client.reader.finals
         self.interims: list[Message] = [each for each in client.reader.messages if each not in self.replies]
@@ -105,8 +105,10 @@ def request_differences(direct: Message, through: Message, case: Case, rewrite: 
 def _own_hop(direct: Message) -> set[tuple[bytes, bytes]]:
     """What the proxy may say of its own hop: an upgrade that the client asked for, and that it takes trailers."""
     own = {(b"te", b"trailers"), (b"connection", b"te")} if b"trailers" in direct.tokens(b"te") else set()
-    if b"upgrade" in direct.tokens(b"connection"):
-        own |= {(b"connection", b"upgrade"), (b"upgrade", direct.value(b"upgrade").lower())}
+    protocols = [each.strip() for each in direct.value(b"upgrade").lower().split(b",")]
+    kept = [each for each in protocols if each and not each.startswith(b"h2")]  # a second request could hide behind h2c
+    if kept and b"upgrade" in direct.tokens(b"connection"):
+        own |= {(b"connection", b"upgrade"), (b"upgrade", b", ".join(kept))}
     return own
 
 

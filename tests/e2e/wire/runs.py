@@ -29,7 +29,7 @@ def played(case: Case, port: int, upstream: Upstream) -> Seen:
     while time.monotonic() < deadline and not (len(run.arrivals) >= case.requests and all(each.over.is_set() for each in run.arrivals)):
         time.sleep(0.002)
     del upstream.runs[case.id]
-    return Seen(run, client, ended)
+    return Seen(run, client, ended, port == upstream.port)
 
 
 def wait_for(ready: Callable[[], bool], what: str, patience_s: float = 5.0) -> None:
