@@ -73,6 +73,7 @@ class CallLog:
                 record.status,
                 record.outcome,
                 record.fault,
+                record.detail,
                 record.started,
                 record.head,
                 record.ended,
@@ -167,6 +168,7 @@ def as_text(line: Line) -> bytes:
         model = f"{model} -> {sent}"
     parts = [said["ts"], said["method"], said["path"], str(said.get("status", "-")), f"{said['ms']} ms", model, said.get("upstream", "-")]
     parts += [f"fault={said['fault']}"] if "fault" in said else []
+    parts += [f"({said['detail']})"] if "detail" in said else []
     parts += ["client left"] if "client_left" in said else []
     parts += [f"exchanges={said['exchanges']}"] if said["exchanges"] > 1 else []
     parts += [f"policies={','.join(said['policies'])}"] if "policies" in said else []
@@ -179,8 +181,8 @@ def _said(line: Line) -> dict[str, Any]:
         wall_ns, level, text, error = line
         said = {"ts": _timestamp(wall_ns), "level": level, "message": text}
         return said if error is None else {**said, "error": error}
-    (wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault) = line[:10]
-    (started, head, ended, exchanges, origin, headers, entries, trace_id) = line[10:]
+    (wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault, detail) = line[:11]
+    (started, head, ended, exchanges, origin, headers, entries, trace_id) = line[11:]
     failed = outcome is Outcome.FAILED or (status is not None and status >= 500)
     said = {
         "ts": _timestamp(wall_ns),
@@ -206,6 +208,8 @@ def _said(line: Line) -> dict[str, Any]:
         said["origin"] = origin
     if fault is not None:
         said["fault"] = fault
+    if detail:
+        said["detail"] = _bounded(detail)
     if is_stream(headers):
         said["stream"] = True
     if outcome is Outcome.LEFT:
@@ -213,7 +217,8 @@ def _said(line: Line) -> dict[str, Any]:
     if trace_id:
         said["trace_id"] = f"{trace_id:032x}"
     if entries:
-        said["policies"] = list(dict.fromkeys([entry.policy for entry in entries if entry.acted and entry.policy is not None]))
+        if acted := list(dict.fromkeys([entry.policy for entry in entries if entry.acted and entry.policy is not None])):
+            said["policies"] = acted
         said["decisions"] = [_decision(entry) for entry in entries]
     return said
 

@@ -76,8 +76,12 @@ class Answer:
             reply = await inner(call)
         except Refusal as refusal:
             reply = refused(refusal)
+            if call.trace is not None:
+                call.trace.detail = refusal.message
         except Failure as failure:
             reply = failed(failure)
+            if call.trace is not None:
+                call.trace.detail = f"{failure.where}: {failure.detail}"
         if call.journal.entries and (names := call.journal.acted()):
             reply.headers = [*reply.headers, *self._told(call, reply, names)]
         return reply

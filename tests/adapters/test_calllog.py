@@ -91,7 +91,7 @@ def test_a_line_says_what_happened_and_nothing_secret(pipe: Pipe) -> None:
 
 def test_an_app_that_left_and_a_failure_can_be_told_apart(pipe: Pipe) -> None:
     left = a_record(outcome=Outcome.LEFT, status=None, head=None, target=None, origin="")
-    failed = a_record(outcome=Outcome.FAILED, fault="timeout", status=504)
+    failed = a_record(outcome=Outcome.FAILED, fault="timeout", status=504, detail="openai: nothing came for 5 s" + "!" * 400)
 
     first, second = (json.loads(line) for line in written(pipe, left, failed).splitlines())
 
@@ -100,7 +100,19 @@ def test_an_app_that_left_and_a_failure_can_be_told_apart(pipe: Pipe) -> None:
     assert "first_byte_ms" not in first
     assert (second["level"], second["fault"], second["status"]) == ("error", "timeout", 504)
     assert (second["upstream"], second["model_sent"]) == ("openai", "gpt-4o-mini")
+    assert second["detail"].startswith("openai: nothing came for 5 s!!")
+    assert len(second["detail"]) == 256
+    assert "detail" not in first
     assert "client_left" not in second
+
+
+def test_a_line_of_decisions_that_changed_nothing_names_no_policy(pipe: Pipe) -> None:
+    call = a_call()
+    call.journal.note("instruct", "plain", shadow=True)
+    said = json.loads(written(pipe, a_record(call)))
+
+    assert "policies" not in said
+    assert said["decisions"] == [{"kind": "instruct", "policy": "plain", "shadow": True}]
 
 
 def test_a_model_that_was_not_changed_is_what_was_sent(pipe: Pipe) -> None:

@@ -127,6 +127,14 @@ def calls(running: Running) -> list[dict[str, Any]]:
     return [line for line in lines(running) if "call" in line]
 
 
+def settled(running: Running) -> int:
+    """How many calls have ended; their lines are there when this returns."""
+    text = get(running.admin_port, "/metrics").body.decode()
+    ended = int(sum(float(value) for value in re.findall(r"^chassis_calls_total\{.*\} (\S+)$", text, re.MULTILINE)))
+    until(lambda: len(calls(running)) >= ended, "a line for each call")
+    return ended
+
+
 def until(claim: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
     """Waits until `claim` holds; fails with `what` when it does not in `wait_s`."""
     deadline = time.monotonic() + wait_s
