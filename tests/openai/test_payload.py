@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import json
 
@@ -229,3 +230,32 @@ def test_a_large_image_is_neither_parsed_nor_copied() -> None:
 
 def test_a_bom_stays_in_its_place() -> None:
     assert sent(Payload(b'\xef\xbb\xbf{"model":"a"}', CHAT).set("model", "b")) == b'\xef\xbb\xbf{"model":"b"}'
+
+
+def test_a_payload_leaves_no_cycle_behind() -> None:
+    def used() -> None:
+        payload = Payload(BODY, CHAT).set("model", "x").instruct("p", "q")
+        assert payload.prompt_texts()
+        assert payload.pieces()
+        with pytest.raises(Unread):
+            Payload(b"[", CHAT).value("model")
+
+    used()
+    gc.collect()
+    gc.disable()
+    try:
+        used()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_what_cannot_be_read_says_so_each_time_with_an_error_of_its_own() -> None:
+    payload = Payload(b"[1]", CHAT)
+    with pytest.raises(Unread) as first:
+        payload.value("a")
+    with pytest.raises(Unread) as second:
+        payload.value("a")
+
+    assert first.value.why == second.value.why
+    assert first.value is not second.value
