@@ -8,7 +8,7 @@ from typing import Protocol
 from proxy.core.body import Body, Headers
 from proxy.core.call import Target
 from proxy.core.faults import Failure, Fault
-from proxy.core.request import Framing
+from proxy.core.request import Framing, Marks
 
 
 class Tunnel(Protocol):
@@ -55,6 +55,7 @@ class Reply:
         "framing",
         "headers",
         "last_words",
+        "marks",
         "named",
         "origin",
         "reason",
@@ -70,6 +71,7 @@ class Reply:
         self.framing = framing
         self.body = body
         self.named: frozenset[bytes] | None = None  # header names that its Connection header lists, lower case
+        self.marks: Marks | None = None
         self.tunnel: Tunnel | None = None
         self.origin = "upstream"  # or `static`, `cache`
         self.target: Target | None = None  # that answered

@@ -20,6 +20,11 @@ class Framing(IntEnum):
 NONE, LENGTH, CHUNKED, CLOSE = Framing  # each looked up in its class costs 0.1 us, and the hot path asks some twenty times a call
 
 
+Marks = tuple[
+    Headers, int, list[tuple[int, bytes]]
+]  # a list of pairs, its length, and (index, lower-case name) of those that concern a hop
+
+
 class Request:
     """One HTTP request. Header pairs are the sender's bytes, in order, repeats kept; `target` is undecoded."""
 
@@ -32,6 +37,7 @@ class Request:
         "interim",
         "keep",
         "length",
+        "marks",
         "method",
         "minor",
         "named",
@@ -50,6 +56,7 @@ class Request:
         self.body = body
         self.keep = minor == 1  # the sender wants the connection kept
         self.named: frozenset[bytes] | None = None  # header names that its Connection header lists, lower case
+        self.marks: Marks | None = None
         self.expect = False  # it waits for 100 Continue
         self.continued = False  # we have said it: an upstream must not see Expect
         self.upgrade: bytes | None = None  # the protocol asked for, as `websocket`
@@ -76,6 +83,7 @@ class Request:
         new = Request(self.method, target, self.minor, headers, framing, length, body)
         new.keep = self.keep
         new.named = self.named
+        new.marks = self.marks
         new.expect = self.expect
         new.continued = self.continued
         new.upgrade = self.upgrade

@@ -7,16 +7,18 @@ Names are compared in lower case; pairs leave with their own spelling, order and
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 
 from proxy.core.body import Body, Headers
 from proxy.core.faults import Refusal
 from proxy.core.reply import Reply
-from proxy.core.request import CHUNKED, CLOSE, LENGTH, NONE, Framing, Request
+from proxy.core.request import CHUNKED, CLOSE, LENGTH, NONE, Framing, Marks, Request
 
 HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"))
 REPLACED = HOP | {b"host", b"content-length", b"http2-settings", b"expect", b"proxy-authorization"}
 KEPT = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))  # Connection cannot name these away
-READ = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"))
+UNNAMED = HOP | {b"close", b"http2-settings"}  # Connection's own words, and names that are marked anyway
+REPLY_MARKS = HOP | {b"content-length"}
 NO_TRAILER = HOP | {
     b"authorization",
     b"content-encoding",
@@ -34,6 +36,10 @@ is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
+first = itemgetter(0)
+join_pair = b": ".join
+
+
 def bad_request(what: str) -> Refusal:
     """The refusal of a request that may be read in two ways, or in none."""
     return Refusal(400, "bad_request", f"bad request: {what}")
@@ -49,14 +55,41 @@ def named_by(connection: list[bytes]) -> frozenset[bytes] | None:
     return frozenset(connection) - KEPT or None
 
 
+def without_blanks(headers: Headers) -> Headers:
+    """The pairs without the blanks behind their values, which llhttp leaves there."""
+    return [(name, value.rstrip(b" \t")) for name, value in headers]
+
+
+def mark(headers: Headers, names: frozenset[bytes], named: frozenset[bytes] | None) -> Marks:
+    """Which of the pairs concern one hop: those of `names`, and those that Connection named. Without a Python loop over all."""
+    if named:
+        names = names | named
+    lows = list(map(bytes.lower, map(first, headers)))
+    marks = []
+    for low in names.intersection(lows):
+        at = lows.index(low)
+        marks.append((at, low))
+        for _ in range(lows.count(low) - 1):
+            at = lows.index(low, at + 1)
+            marks.append((at, low))
+    marks.sort()
+    return headers, len(headers), marks
+
+
+def marked(headers: Headers, marks: Marks | None, names: frozenset[bytes], named: frozenset[bytes] | None) -> list[tuple[int, bytes]]:
+    """The marks that its parser made, unless the pairs are others by now."""
+    if marks is None or marks[0] is not headers or marks[1] != len(headers):
+        marks = mark(headers, names, named)
+    return marks[2]
+
+
 def read_request(method: bytes, target: bytes, minor: int, headers: Headers, body: Body) -> Request:
     """The request that a head means. Raises Refusal where RFC 9112 says that a server must or should refuse."""
     host = length = connection = upgrade = None
     chunked = expect = False
-    for name, value in headers:
-        low = name.lower()
-        if low not in READ:
-            continue
+    marks = mark(headers, REPLACED, None)
+    for at, low in marks[2]:
+        value = headers[at][1]
         if low == b"host":
             if host is not None:
                 raise bad_request("two Host headers")
@@ -75,7 +108,7 @@ def read_request(method: bytes, target: bytes, minor: int, headers: Headers, bod
             connection = value if connection is None else connection + b"," + value
         elif low == b"expect":
             expect = value.lower() == b"100-continue"
-        else:
+        elif low == b"upgrade":
             upgrade = value if upgrade is None else upgrade + b", " + value
     if chunked and (length is not None or minor == 0):
         raise bad_request("Transfer-Encoding beside Content-Length, or on HTTP/1.0")
@@ -90,14 +123,20 @@ def read_request(method: bytes, target: bytes, minor: int, headers: Headers, bod
         target = origin_form(method, target)
     framing = CHUNKED if chunked else NONE if length is None else LENGTH
     request = Request(method, target, minor, headers, framing, length or 0, body)
+    request.marks = marks
     request.expect = expect and minor == 1
     if connection is not None:
-        named = tokens(connection)
-        request.named = named_by(named)
-        request.keep = b"close" not in named and (minor == 1 or b"keep-alive" in named)
-        if upgrade is not None and minor == 1 and b"upgrade" in named and method == b"GET" and framing is NONE:
-            request.upgrade = without_h2c(upgrade)
+        _read_connection(request, tokens(connection), upgrade)
     return request
+
+
+def _read_connection(request: Request, connection: list[bytes], upgrade: bytes | None) -> None:
+    request.named = named_by(connection)
+    if request.named is not None and not request.named <= UNNAMED:
+        request.marks = None
+    request.keep = b"close" not in connection and (request.minor == 1 or b"keep-alive" in connection)
+    if upgrade is not None and request.minor == 1 and b"upgrade" in connection and request.method == b"GET" and request.framing is NONE:
+        request.upgrade = without_h2c(upgrade)
 
 
 def without_h2c(upgrade: bytes) -> bytes | None:
@@ -123,38 +162,31 @@ def origin_form(method: bytes, target: bytes) -> bytes:
 
 def request_head(request: Request, authority: bytes) -> bytes:
     """The head for an upstream. Host is the upstream's own; what is for one hop is made anew, in its place."""
-    drop = REPLACED | request.named if request.named else REPLACED
     framing = request.framing
-    lines = [b"%b %b HTTP/1.1" % (request.method, request.target), b""]
-    host_at = framed = asks_trailers = upgraded = False
-    for pair in request.headers:
-        low = pair[0].lower()
-        if low not in drop:
-            lines.append(b": ".join(pair))
-        elif low == b"host":
-            if not host_at:
-                host_at = True
-                lines.append(b"%b: %b" % (pair[0], authority))
-        elif low == b"content-length":
-            if framing is LENGTH and not framed:
-                framed = True
-                lines.append(b"%b: %d" % (pair[0], request.length))
-        elif low == b"transfer-encoding":
-            if framing is CHUNKED and not framed:
-                framed = True
-                lines.append(b"%b: chunked" % pair[0])
-        elif low == b"expect":
-            if not request.continued:
-                lines.append(b": ".join(pair))
-        elif low == b"te":
-            asks_trailers = b"trailers" in tokens(pair[1])
+    headers = request.headers
+    lines = list(map(join_pair, headers))
+    gone = []
+    has_host = framed = asks_trailers = upgraded = False
+    for at, low in marked(headers, request.marks, REPLACED, request.named):
+        name = headers[at][0]
+        if low == b"host" and not has_host:
+            has_host = True
+            lines[at] = b"%b: %b" % (name, authority)
+        elif low == b"content-length" and framing is LENGTH and not framed:
+            framed = True
+            lines[at] = b"%b: %d" % (name, request.length)
+        elif low == b"transfer-encoding" and framing is CHUNKED and not framed:
+            framed = True
+            lines[at] = b"%b: chunked" % name
         elif low == b"upgrade" and request.upgrade is not None and not upgraded:
             upgraded = True
-            lines.append(b"%b: %b" % (pair[0], request.upgrade))
-    if host_at:
-        del lines[1]
-    else:
-        lines[1] = b"Host: " + authority
+            lines[at] = b"%b: %b" % (name, request.upgrade)
+        elif low != b"expect" or request.continued:
+            gone.append(at)
+            asks_trailers = asks_trailers or (low == b"te" and b"trailers" in tokens(headers[at][1]))
+    for at in reversed(gone):
+        del lines[at]
+    lines.insert(0, b"%b %b HTTP/1.1" % (request.method, request.target) if has_host else _line_and_host(request, authority))
     if not framed and framing is not NONE:
         lines.append(b"Content-Length: %d" % request.length if framing is LENGTH else b"Transfer-Encoding: chunked")
     if upgraded:
@@ -165,30 +197,33 @@ def request_head(request: Request, authority: bytes) -> bytes:
     return b"\r\n".join(lines)
 
 
+def _line_and_host(request: Request, authority: bytes) -> bytes:
+    return b"%b %b HTTP/1.1\r\nHost: %b" % (request.method, request.target, authority)
+
+
 def reply_head(reply: Reply, request: Request, close: bool) -> tuple[bytes, Framing]:
     """The head for the client, and how the body goes to it. `close`: the connection ends with this reply."""
     status = reply.status
     framing = reply.framing
+    headers = reply.headers
     bodyless = status == 204 or status == 304 or status < 200 or request.method == b"HEAD"
     if framing >= CHUNKED and not bodyless:
         framing = CHUNKED if request.minor else CLOSE
-    drop = HOP | reply.named if reply.named else HOP
-    lines = [b"HTTP/1.1 %d %b" % (status, reply.reason)]
+    chunks = framing is CHUNKED or (bodyless and request.minor and status >= 200 and status != 204)
+    lines = list(map(join_pair, headers))
     framed = False
-    for pair in reply.headers:
-        low = pair[0].lower()
-        if low == b"content-length":
-            if framing <= LENGTH:
-                framed = True
-                lines.append(b": ".join(pair))
-        elif low not in drop:
-            lines.append(b": ".join(pair))
-        elif low == b"transfer-encoding":
-            if framing is CHUNKED or (bodyless and request.minor and status >= 200 and status != 204):
-                framed = True
-                lines.append(b"%b: chunked" % pair[0])
-        elif low == b"upgrade" and status == 101:
-            lines.append(b": ".join(pair))
+    gone = []
+    for at, low in marked(headers, reply.marks, REPLY_MARKS, reply.named):
+        if low == b"content-length" and framing <= LENGTH:
+            framed = True
+        elif low == b"transfer-encoding" and chunks and not framed:
+            framed = True
+            lines[at] = b"%b: chunked" % headers[at][0]
+        elif low != b"upgrade" or status != 101:
+            gone.append(at)
+    for at in reversed(gone):
+        del lines[at]
+    lines.insert(0, b"HTTP/1.1 %d %b" % (status, reply.reason))
     if not framed and not bodyless:
         if framing is CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")

@@ -16,7 +16,7 @@ from proxy.core.reply import Reply
 from proxy.core.request import CHUNKED, CLOSE, LENGTH, NONE, Framing, Request
 from proxy.core.stage import Flow
 from proxy.wire.excess import Excess
-from proxy.wire.head import has_control, named_by, tokens
+from proxy.wire.head import REPLY_MARKS, UNNAMED, has_control, mark, named_by, tokens
 from proxy.wire.settings import PoolSettings
 
 is_start = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9][ \r]").match
@@ -178,7 +178,8 @@ class ReplyParser:
             return
         if self._interims and self._http.get_http_version() not in ("1.1", "1.0"):  # type: ignore[union-attr]
             raise self._stop("an unknown version")
-        framing, length, connection = self._framing(headers)
+        marks = mark(headers, REPLY_MARKS, None)
+        framing, length, connection = self._framing(headers, marks[2])
         bodyless = status in (204, 304, 101) or request.method == b"HEAD"
         if bodyless:
             if framing is CHUNKED or (framing is LENGTH and length != b"0"):
@@ -188,28 +189,28 @@ class ReplyParser:
             raise self._stop("it switched protocols unasked")
         self._excess.reset()
         reply = Reply(status, reason, headers, framing, Body(self._flow))
+        reply.marks = marks
         if connection:
             reply.named = named_by(connection)
+            if reply.named is not None and not reply.named <= UNNAMED:
+                reply.marks = None
         self.reply = reply
         if bodyless and status not in (204, 304, 101):
             self._complete()  # httptools cannot be told that no body follows
             self._http = HttpResponseParser(self)
 
-    def _framing(self, headers: Headers) -> tuple[Framing, bytes, list[bytes]]:
+    def _framing(self, headers: Headers, marks: list[tuple[int, bytes]]) -> tuple[Framing, bytes, list[bytes]]:
         """How the body ends, its length as sent, and the members of Connection. llhttp has checked digits, repeats, and both at once."""
         framing = CLOSE
         length = b""
         connection: list[bytes] = []
-        for name, value in headers:
-            size = len(name)
-            if size == 10:
-                if name.lower() == b"connection":
-                    connection += tokens(value)
-            elif size == 14:
-                if name.lower() == b"content-length":
-                    framing, length = LENGTH, value
-            elif size == 17 and name.lower() == b"transfer-encoding":
-                if framing is CHUNKED or value.lower() != b"chunked":
+        for at, low in marks:
+            if low == b"content-length":
+                framing, length = LENGTH, headers[at][1]
+            elif low == b"connection":
+                connection += tokens(headers[at][1])
+            elif low == b"transfer-encoding":
+                if framing is CHUNKED or headers[at][1].lower() != b"chunked":
                     raise self._stop("a Transfer-Encoding other than one `chunked`")
                 framing = CHUNKED
         return framing, length, connection

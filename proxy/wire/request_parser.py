@@ -17,7 +17,7 @@ from proxy.core.faults import Refusal
 from proxy.core.request import CHUNKED, LENGTH, NONE, Request
 from proxy.core.stage import Flow
 from proxy.wire.excess import Excess
-from proxy.wire.head import bad_request, read_request
+from proxy.wire.head import bad_request, read_request, without_blanks
 from proxy.wire.settings import ServerLimits
 
 read_line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])\r\n").match
@@ -37,6 +37,7 @@ class RequestParser:
 
     __slots__ = (
         "_begin",
+        "_blanks",
         "_error",
         "_excess",
         "_flow",
@@ -63,6 +64,7 @@ class RequestParser:
         self._http: HttpRequestParser | None = HttpRequestParser(self)
         self._part = START
         self._line: re.Match[bytes] | None = None
+        self._blanks = False  # a value in this head may end in blanks
         self._head_bytes = 0
         self._into: Headers = []  # where header pairs go: the head's, then the trailers'
         self._left = 0  # bytes of a body of known length
@@ -127,11 +129,14 @@ class RequestParser:
             raise Refusal(414, "uri_too_long", f"the request line is longer than {self._limits.line_bytes} bytes")
         self._line = line
         end = data.find(BLANK_LINE, begin - 2)
-        end = len(data) if end < 0 else end + 4
+        split = end < 0
+        end = len(data) if split else end + 4
         self._part = HEAD
         self._head_bytes = end - at
         self._check_head_bytes()
-        self._parse(CANONICAL[line[3] == b"1"] + data[begin:end])
+        head = data[begin:end]
+        self._blanks = b" \r" in head or b"\t\r" in head or split
+        self._parse(CANONICAL[line[3] == b"1"] + head)
         return end
 
     def _check_half_line(self, data: bytes, at: int) -> None:
@@ -189,12 +194,15 @@ class RequestParser:
         self._primed = True
         self._http.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
         self._primed = False
+        self._into = []
 
     def _complete(self) -> None:
         self._part = START
         request, self.receiving = self.receiving, None
         if request is not None:
             trailers, self._into = self._into, []
+            if trailers:
+                trailers = without_blanks(trailers)
             if not request.keep:
                 self.closed = True
             request.body.end(trailers)
@@ -202,8 +210,7 @@ class RequestParser:
     # What httptools calls
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._primed:
-            self._into.append((name, value.rstrip(b" \t")))  # llhttp leaves trailing blanks
+        self._into.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._primed:
@@ -212,6 +219,8 @@ class RequestParser:
         if line is None or self._begin is None:
             return
         headers, self._into = self._into, []
+        if self._blanks:
+            headers = without_blanks(headers)
         self._line = None
         body = Body(self._flow)
         try:
@@ -235,7 +244,8 @@ class RequestParser:
         self._begin(request)
 
     def on_body(self, data: bytes) -> None:
-        self._excess.carried(len(data))
+        if self._part == CHUNKS:
+            self._excess.carried(len(data))
         request = self.receiving
         if request is not None:
             body = request.body
