@@ -61,7 +61,6 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
     home = policies.home
     upstreams = {name: _upstream(declared, name == home, outside, before) for name, declared in policies.upstreams.items()}
     shelf = Shelf(outside.clock, ORDER, before.shelf if before is not None else None)
-    shelf.keep_only(frozenset((rule.name, part.digest) for rule in policies.rules for part in rule.parts))
     innermost = fixed(outside.around_exchange, Upstreams(upstreams))
     engine = Engine(
         policies.rules,
@@ -70,9 +69,10 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
         outside.report,
         tokens=tokens_for(policies.rules),
         holds=outside.holds,
-        holds_all=any(upstream.renames_models for upstream in upstreams.values()),
+        holds_all=home in upstreams and upstreams[home].renames_models,  # to the others go only calls that rewrite has held
         notes_model=outside.notes_model,
     )
+    shelf.keep_only(frozenset((rule.name, part.digest) for rule in policies.rules for part in rule.parts))
     service = fixed((*outside.around_call, Answer()), engine)
     return Generation((before.number if before is not None else 0) + 1, policies, service, Target(home), shelf, upstreams)
 

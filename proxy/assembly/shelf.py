@@ -16,15 +16,14 @@ Key = tuple[str, str, frozenset[str]]  # policy, digest of the spec, fields won
 
 
 class Shelf:
-    """Builds layers on demand. `older` is the shelf of the generation before."""
+    """Builds layers on demand. `older` is the shelf of the generation before: calls in flight there share their state with calls here."""
 
-    __slots__ = ("_clock", "_layers", "_older", "_order")
+    __slots__ = ("_clock", "_layers", "_order")
 
     def __init__(self, clock: Clock, order: Mapping[str, int], older: Shelf | None = None) -> None:
         self._clock = clock
         self._order = order
-        self._layers: dict[Key, Layer] = {}
-        self._older: dict[Key, Layer] = {} if older is None else {**older._older, **older._layers}
+        self._layers: dict[Key, Layer] = {} if older is None else older._layers
 
     def order(self, kind: Kind) -> int:
         """The place of a kind in the stack, outermost first."""
@@ -33,10 +32,10 @@ class Shelf:
     def layer(self, layered: Layered) -> Layer:
         """The layer for a part and the fields that it won."""
         key = (layered.rule.name, layered.part.digest, layered.fields)
-        layer = self._layers.get(key) or self._older.get(key)
+        layer = self._layers.get(key)
         if layer is None:
             layer = layered.part.kind.enforce(layered.part.spec, self._site(layered.rule.name, layered.fields))
-        self._layers[key] = layer
+            self._layers[key] = layer
         return layer
 
     def observer(self, policy: str, part: Part) -> Observer | None:
@@ -46,8 +45,9 @@ class Shelf:
         return part.kind.shadow(part.spec, self._site(policy, part.fields))
 
     def keep_only(self, live: frozenset[tuple[str, str]]) -> None:
-        """Forgets older layers whose (policy, digest) is not in use any more."""
-        self._older = {key: layer for key, layer in self._older.items() if key[:2] in live}
+        """Forgets layers whose (policy, digest) is not in use any more."""
+        for key in [key for key in self._layers if key[:2] not in live]:
+            del self._layers[key]
 
     def _site(self, policy: str, fields: frozenset[str]) -> Site:
         return Site(policy, fields, self._clock)
