@@ -63,12 +63,21 @@ class Shadows:
             try:
                 if not rule.condition.test(facts):
                     continue
-                for observer in self._observers[rule.place]:
-                    observer(call)
             except TakesLong:
                 call.journal.note("shadow_skipped", rule.name, shadow=True, why="counting its tokens would take over a millisecond")
+                continue
             except Exception as bug:
-                self._report("shadow", bug)
+                self._broke(call, rule, bug)
+                continue
+            for observer in self._observers[rule.place]:
+                try:
+                    observer(call)
+                except Exception as bug:
+                    self._broke(call, rule, bug)
+
+    def _broke(self, call: Call, rule: Rule, bug: Exception) -> None:
+        self._report("shadow", bug)
+        call.journal.note("layer_fault", rule.name, shadow=True, layer="shadow", why=type(bug).__name__)
 
 
 class _Copy(Stage):
