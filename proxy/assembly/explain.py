@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from proxy.adapters.upstream import outbound
 from proxy.assembly.answer import Answer
-from proxy.assembly.engine import Engine
+from proxy.assembly.engine import UNHELD, Engine
 from proxy.assembly.generation import tokens_for
 from proxy.assembly.load import Policies
 from proxy.assembly.rules import Rule, Shadowed, chosen
@@ -81,7 +81,9 @@ async def explain(policies: Policies, method: bytes, target: bytes, headers: Hea
     endpoint = endpoint_of(method, target)
     framing = Framing.LENGTH if body else Framing.NONE
     request = Request(method, target, 1, headers, framing, len(body), Body.of(body))
-    payload = Payload(body, endpoint, request.header(b"content-encoding")) if body else None
+    request.upgrade = request.header(b"upgrade") if not body else None
+    kind = (request.header(b"content-type") or b"").lower()
+    payload = Payload(body, endpoint, request.header(b"content-encoding")) if body and not kind.startswith(UNHELD) else None
     tokens = tokens_for(policies.rules)
     facts = Facts(endpoint, method, target, headers, payload, tokens)
     if tokens is not None:
@@ -93,7 +95,9 @@ async def explain(policies: Policies, method: bytes, target: bytes, headers: Hea
     layers, out.shadowed = chosen(enforced, shelf.order)
     out.stack = [(layered.part.kind.name, layered.rule.name) for layered in layers]
     looking = _Looking()
-    engine = Engine(policies.rules, shelf, looking, _raise, tokens=tokens)
+    home = policies.upstreams.get(policies.home)
+    holds_all = home is not None and bool(home.spec.models)
+    engine = Engine(policies.rules, shelf, looking, _raise, tokens=tokens, holds_all=holds_all)
     journal = Journal(clock.now)
     call = Call("explain", endpoint, request, Target(policies.home), journal, Allowance(policies.exchanges))
     reply = await fixed((Answer(),), engine)(call)
