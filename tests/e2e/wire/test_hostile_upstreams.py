@@ -164,6 +164,8 @@ BROKEN_BODIES: dict[str, bytes] = {
     "a-trailer-without-a-colon": b"0\r\nX-A\r\n\r\n",
     "a-trailer-folded": b"0\r\nX-A: 1\r\n 2\r\n\r\n",
     "a-trailer-with-a-nul": b"0\r\nX-A: \x00\r\n\r\n",
+    "an-extension-of-a-megabyte": b"3;" + b"a" * 1_000_000 + b"\r\nabc\r\n",
+    "trailers-of-a-megabyte": b"0\r\n" + b"X-A: a\r\n" * 125_000 + b"\r\n",
 }
 
 

@@ -15,6 +15,8 @@ from tests.e2e.wire.conftest import MODES, Wire
 from tests.e2e.wire.play import LAST, Do, Pause, Step, chunk, filled, reply, request, script
 
 PROMPT_S = 0.1  # what a chunk may take from the upstream's socket to the client's
+PAUSE_S = 0.3
+TRIES = 3  # a busy machine may be late once; a proxy that holds chunks back is late each time
 HEAD_S = 10.0  # the proxy's deadline for a request head
 PACED = {
     "chunked": (reply(b"200 OK", SSE, CHUNKED), chunk, LAST),
@@ -27,23 +29,33 @@ PACED = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", PACED)
 def test_a_chunk_before_a_pause_arrives_long_before_its_end(wire: Wire, name: str, mode: str) -> None:
+    for _ in range(TRIES):
+        head_s, delays = paced_delays(wire, name, mode)
+        if head_s < PAUSE_S and max(delays) < PAUSE_S and statistics.median(delays) < PROMPT_S:
+            break
+
+    assert head_s < PAUSE_S, "the head waited for the first chunk"
+    assert max(delays) < PAUSE_S, f"a chunk waited for the next one: {delays}"
+    assert statistics.median(delays) < PROMPT_S
+
+
+def paced_delays(wire: Wire, name: str, mode: str) -> tuple[float, list[float]]:
+    """What the head and each of three chunks took from the upstream's write to the client, in seconds."""
     head, framed, last = PACED[name]
     piece = framed(HELLO)
     ends: tuple[Step, ...] = (last,) if last else (Do.FIN,)
-    run = wire.upstream.expect(f"paced-{name}", (script(head, Pause(0.3), piece, Pause(0.3), piece, Pause(0.3), piece, Pause(0.3), *ends),))
+    pause = Pause(PAUSE_S)
+    run = wire.upstream.expect(f"paced-{name}", (script(head, pause, piece, pause, piece, pause, piece, pause, *ends),))
     with Client(wire.port(mode)) as client:
         run.client = client
         client.send(filled(request(CHAT, JSON, body=ASK), run.id))
         client.until(lambda: client.reader.whole >= 1, "the reply did not end")
     [arrival], [message] = run.arrivals, client.reader.messages
     sent_at = [arrival.played_at[step] for step in (2, 4, 6)]
-    delays = [message.arrived_at(len(HELLO) * (i + 1)) - at for i, at in enumerate(sent_at)]
 
     assert client.problems + run.problems == []
-    assert message.began_at - arrival.played_at[0] < 0.3, "the head waited for the first chunk"
-    assert all(delay < 0.3 for delay in delays), f"a chunk waited for the next one: {delays}"
-    assert statistics.median(delays) < PROMPT_S
     assert message.body == HELLO * 3
+    return message.began_at - arrival.played_at[0], [message.arrived_at(len(HELLO) * (i + 1)) - at for i, at in enumerate(sent_at)]
 
 
 BUSY = {
