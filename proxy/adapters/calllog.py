@@ -172,6 +172,11 @@ def as_text(line: Line) -> bytes:
     parts += ["client left"] if "client_left" in said else []
     parts += [f"exchanges={said['exchanges']}"] if said["exchanges"] > 1 else []
     parts += [f"policies={','.join(said['policies'])}"] if "policies" in said else []
+    decisions = said.get("decisions", ())
+    shadows = dict.fromkeys(str(each["policy"]) for each in decisions if "shadow" in each and "policy" in each)
+    parts += [f"shadow={','.join(shadows)}"] if shadows else []
+    notes = dict.fromkeys(f"{each['kind']} ({_reason(each['why'])})" for each in decisions if "policy" not in each and "why" in each)
+    parts += [f"notes={', '.join(notes)}"] if notes else []
     text = " ".join(parts)
     return ("".join(c if c.isprintable() else "?" for c in text) + "\n").encode("utf-8", "backslashreplace")
 
@@ -232,6 +237,10 @@ def _decision(entry: Entry) -> dict[str, object]:
     for name, value in entry.what.items():
         said[name] = _bounded(value) if isinstance(value, str) else value
     return said
+
+
+def _reason(why: object) -> str:
+    return "; ".join(map(str, why)) if isinstance(why, list) else str(why)
 
 
 def _bounded(text: str) -> str:

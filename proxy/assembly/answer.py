@@ -81,7 +81,7 @@ class Answer:
         except Failure as failure:
             reply = failed(failure)
             if call.trace is not None:
-                call.trace.detail = f"{failure.where}: {failure.detail}"
+                call.trace.detail = failure.told
         if call.journal.entries and (names := call.journal.acted()):
             reply.headers = [*reply.headers, *self._told(call, reply, names)]
         return reply

@@ -43,8 +43,11 @@ PORT = click.IntRange(0, 65535)
 @_option("--bypass", "Carry everything untouched, whatever the policies say.", is_flag=True)
 @_option("--no-secrets", "A missing secret is only a warning.", is_flag=True)
 @_option("--scripted", "Where there is no --upstream: a built-in one that makes up answers.", is_flag=True)
-def serve(**given: Any) -> None:
+@click.argument("stray", nargs=-1, metavar="")
+def serve(stray: tuple[str, ...], **given: Any) -> None:
     """Run the proxy. The app sets OPENAI_BASE_URL to the address that is printed, and nothing else."""
+    if stray:
+        raise click.UsageError(f"policies are named by a flag: chassis serve --policies {stray[0]}")
     if given["workers"] != 1:
         raise click.UsageError("--workers: this version runs one worker; start several sidecars for more")
     del given["workers"]

@@ -57,6 +57,11 @@ class Failure(Exception):
         self.where = where
         self.detail = detail
 
+    @property
+    def told(self) -> str:
+        """Where and what, for the log: the place once."""
+        return self.detail if self.detail.startswith(self.where) else f"{self.where}: {self.detail}"
+
     def bare(self) -> Self:
         """A copy without the frames that it passed. They hold what broke: who keeps a Failure keeps it bare, or leaves a cycle."""
         new = type(self).__new__(type(self), *self.args)

@@ -277,4 +277,4 @@ def _broken(record: CallRecord | ExchangeRecord, failure: Failure) -> None:
     if isinstance(failure, Abandoned):
         record.outcome = Outcome.LEFT
     else:
-        record.outcome, record.fault, record.detail = Outcome.FAILED, failure.fault.value, f"{failure.where}: {failure.detail}"
+        record.outcome, record.fault, record.detail = Outcome.FAILED, failure.fault.value, failure.told

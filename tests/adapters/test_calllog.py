@@ -147,6 +147,19 @@ def test_a_line_for_a_person_is_one_line_without_control_characters(pipe: Pipe) 
     )
 
 
+def test_a_line_for_a_person_names_shadows_and_what_could_not_be_read(pipe: Pipe) -> None:
+    call = a_call()
+    call.journal.note("body_too_large", why="over 64 MiB")
+    call.journal.note("unknown", why=["the body is not held", "not JSON"])
+    call.journal.note("instruct", "plain", shadow=True, added=["append"])
+    call.journal.note("params", "plain", shadow=True)
+
+    text = written(pipe, a_record(call), text=True)
+
+    assert text.endswith(" openai shadow=plain notes=body_too_large (over 64 MiB), unknown (the body is not held; not JSON)\n")
+    assert "policies=" not in text
+
+
 def test_a_reader_that_does_not_read_costs_the_loop_nothing_and_drops_are_counted(pipe: Pipe) -> None:
     log = CallLog(pipe.sink, most=1_000)
     log.start()

@@ -50,6 +50,14 @@ def test_the_version_is_the_distributions() -> None:
     assert (result.exit_code, result.stdout) == (0, f"chassis, version {version('chassis-proxy')}\n")
 
 
+@pytest.mark.parametrize(("word", "meant"), [("chek", "check"), ("server", "serve"), ("explian", "explain")])
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(word: str, meant: str) -> None:
+    result = chassis(word, "policies")
+
+    assert result.exit_code == 2
+    assert f"No such command '{word}'. Did you mean '{meant}'?" in result.stderr
+
+
 @pytest.mark.parametrize("words", [["surve"], ["check"], ["check", "a", "b"], ["explain", "p"], ["--nope"], ["serve", "--port", "x"]])
 def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     result = chassis(*words)

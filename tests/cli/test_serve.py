@@ -94,6 +94,13 @@ def test_an_address_of_another_machine_is_told() -> None:
     assert result.stderr.endswith("; give a --host of this machine\n")
 
 
+def test_policies_without_their_flag_are_answered_with_it() -> None:
+    result = chassis("serve", SHIPPED, "--upstream", NOWHERE)
+
+    assert result.exit_code == 2
+    assert f"policies are named by a flag: chassis serve --policies {SHIPPED}" in result.stderr
+
+
 def test_a_second_worker_is_refused_for_now() -> None:
     by_flag = chassis("serve", "--upstream", NOWHERE, "--workers", 2)
     by_variable = chassis("serve", "--upstream", NOWHERE, env={"CHASSIS_WORKERS": "2"})

@@ -253,3 +253,8 @@ def test_a_refusal_carries_what_the_app_is_told() -> None:
     refusal = Refusal(403, "policy_refused", "No.")
 
     assert (refusal.status, refusal.code, refusal.message, str(refusal)) == (403, "policy_refused", "No.", "No.")
+
+
+def test_a_failure_tells_its_place_once() -> None:
+    assert Failure(Fault.CONNECT, "groq", "refused").told == "groq: refused"
+    assert Failure(Fault.TRUNCATED, "a:443", "a:443 broke off its reply").told == "a:443 broke off its reply"

@@ -53,6 +53,7 @@ def shared(policies: Path, upstream: ScriptedUpstream) -> Iterator[Running]:
     """One process for what does not end it."""
     with serving(policies, upstream.url) as running:
         yield running
+        assert is_calm(running)
 
 
 def refuses(running: Running) -> bool:
@@ -241,7 +242,7 @@ def test_memory_stays_flat_over_two_thousand_calls(shared: Running) -> None:
     after_kib = resident_kib(shared)
     connection.close()
 
-    assert after_kib - before_kib < 3 * 1024  # 1.5 bytes a call kept would not show, 1.5 KiB does
+    assert after_kib - before_kib < 3 * 1024  # to keep 1.5 KiB of each call would show
     assert metric(shared, "chassis_calls_in_flight") == 0
 
 
