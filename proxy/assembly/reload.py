@@ -11,10 +11,12 @@ import asyncio
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 from proxy.policy.problems import PolicyError
+from proxy.policy.yaml12 import MAX_BYTES
 
 POLL_S = 0.5  # the kubelet itself takes up to a minute to bring a new ConfigMap; a person who saves a file waits less than this
 log = logging.getLogger("chassis")
@@ -45,7 +47,7 @@ class Reload:
         digest = hashlib.sha256()
         for file in self._files():
             try:
-                content = file.read_bytes()
+                content = _read(file)
             except OSError as error:
                 content = type(error).__name__.encode()
             digest.update(f"{file}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
@@ -64,6 +66,7 @@ class Reload:
     async def run(self) -> None:
         """Looks again and again. What is still being written is let come to rest first."""
         known = self.signature()
+        await self.look()  # what changed since the start is in `known` already
         while True:
             await asyncio.sleep(self._poll_s)
             now = self.signature()
@@ -90,8 +93,20 @@ class Reload:
                 self.failures += 1
                 self.last_error = error
                 log.error("policies: refused, the running ones stay:\n%s", error)
+            except Exception as bug:  # ours: the watch goes on, or no later edit would be seen
+                self.failures += 1
+                self.last_error = OSError(f"loading them failed in the proxy itself: {type(bug).__name__}")
+                log.exception("policies: loading them failed, the running ones stay")
             else:
                 self.last_error = None
+
+
+def _read(file: Path) -> bytes:
+    """A file's bytes, as far as any policy file goes. What is no file (a pipe would wait for ever) has none."""
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        return b""
+    with open(file, "rb") as opened:
+        return opened.read(MAX_BYTES + 1)
 
 
 def _stamp(file: Path) -> tuple[str, int, int, int]:
