@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.e2e.wire.runs import wait_for
 from tests.e2e.wire.test_pressure import LARGE, ON_THE_WAY
 
 MISSED_S = 0.5  # within which an upstream must see that its client has left
+TRIES = 3  # a busy machine may be late once; a proxy that does not look is late each time
 
 
 def is_established(local_port: int, remote_port: int) -> bool:
@@ -62,6 +64,23 @@ PHASES: dict[str, tuple[Script, bytes, bytes]] = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_upstream_sees_at_once_that_its_client_has_left(wire: Wire, phase: str, mode: str, how: str) -> None:
+    missed_s = min_of_tries(lambda: left_in(wire, phase, mode, how))
+
+    assert missed_s < MISSED_S
+
+
+def min_of_tries(measured_s: Callable[[], float]) -> float:
+    """The first of TRIES that is below MISSED_S, else the least."""
+    found = []
+    for _ in range(TRIES):
+        found.append(measured_s())
+        if found[-1] < MISSED_S:
+            break
+    return min(found)
+
+
+def left_in(wire: Wire, phase: str, mode: str, how: str) -> float:
+    """How long after its client the upstream was left, in seconds."""
     play, ask, heard = PHASES[phase]
     run = wire.upstream.expect(f"left-{phase}", (play,), tunnel="tunnel" in phase)
     client = Client(wire.port(mode))
@@ -77,8 +96,8 @@ def test_an_upstream_sees_at_once_that_its_client_has_left(wire: Wire, phase: st
 
     assert over, "the upstream did not see it in 5 s"
     assert arrival.left_at is not None
-    assert arrival.left_at - left_at < MISSED_S
     assert len(run.arrivals) == 1, "a request of a client that had left went upstream"
+    return arrival.left_at - left_at
 
 
 def test_a_client_that_leaves_while_its_body_is_held_never_reaches_the_upstream(wire: Wire) -> None:
@@ -95,6 +114,13 @@ def test_a_client_that_leaves_while_its_body_is_held_never_reaches_the_upstream(
 
 
 def test_a_client_that_leaves_behind_a_stuck_upload_is_missed_at_once(wire: Wire) -> None:
+    missed_s = min_of_tries(lambda: left_stuck(wire))
+
+    assert missed_s < MISSED_S
+
+
+def left_stuck(wire: Wire) -> float:
+    """How long the proxy kept its connection to an upstream that does not read, after the client had left, in seconds."""
     run = wire.upstream.expect("left-stuck", (Script((Do.DEAF, Pause(3.0), Do.LISTEN, Do.STALL), early=True),))
     client = Client(wire.port("plain"))
     client.send(filled(request(b"POST /v1/files", b"Content-Length: %d" % LARGE), run.id))
@@ -112,7 +138,7 @@ def test_a_client_that_leaves_behind_a_stuck_upload_is_missed_at_once(wire: Wire
 
     assert established
     assert sent < ON_THE_WAY
-    assert took < MISSED_S
+    return took
 
 
 def test_a_client_that_leaves_without_having_read_is_missed_at_once(wire: Wire) -> None:
