@@ -207,6 +207,8 @@ class Server:
         policies = await asyncio.to_thread(self._load, self._upstream)
         self._swap(policies)
         log.info("policies: revision %s is in force (%d policies)", policies.loaded.revision, len(policies.rules))
+        for warning in policies.warnings:
+            log.warning("policies: %s", warning)
 
     def _other_files(self) -> list[Path]:
         return list(self.generation.policies.other_files) if self.generation is not None else []
@@ -277,6 +279,9 @@ async def serve(server: Server, started: Callable[[], None]) -> None:
     else:
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
     started()
+    if (generation := server.generation) is not None:
+        policies = generation.policies
+        log.info("serving on %s:%d: revision %s, %d policies", *server.address, policies.loaded.revision, len(policies.rules))
     await ending.wait()
     log.info("draining: calls have %g s to end", server.settings.drain_s)
     draining = spawn(server.stop(server.settings.drain_s), "drain")

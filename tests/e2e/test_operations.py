@@ -296,8 +296,11 @@ def test_every_line_on_standard_output_is_json(shared: Running) -> None:
     post(shared.port)
     calls.settled(shared)
     printed = shared.logged().splitlines()
+    first = calls.lines(shared)[0]
     told_to_a_person = [line for line in printed if not line.startswith("{")]
 
+    revision = get(shared.admin_port, "/policies").json["revision"]
+    assert (first["level"], first["message"]) == ("info", f"serving on 127.0.0.1:{shared.port}: revision {revision}, 2 policies")
     assert all(json.loads(line)["ts"].endswith("Z") for line in printed if line.startswith("{"))
     assert [line.strip() for line in told_to_a_person if line.strip()] == [
         f"chassis: 2 policies, calls go to {printed[0].split('calls go to ')[1].split(';')[0]}; paste this where the app runs:",

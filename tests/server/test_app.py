@@ -154,6 +154,18 @@ async def test_a_wrong_change_leaves_the_policies_and_is_counted(tmp_path: Path,
     assert f"policies: refused, the running ones stay:\n{path}:2:" in caplog.text
 
 
+async def test_the_warnings_of_a_change_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = policies(tmp_path, "small")
+    async with running(path) as server:
+        path.write_text(REWRITE % "a" + "signals: {unused: {stream: true}}\n")
+        assert server.reload is not None
+        with caplog.at_level(logging.WARNING, "chassis"):
+            await server.reload.look()
+
+    assert f"policies: {path}:3:" in caplog.text
+    assert "unused" in caplog.text
+
+
 async def test_bypass_watches_nothing(tmp_path: Path) -> None:
     path = policies(tmp_path, "small")
     async with running(path, bypass=True) as server:
