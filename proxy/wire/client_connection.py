@@ -87,12 +87,10 @@ class ClientConnection(asyncio.Protocol):
             return
         self.deadlines.heard = True
         try:
-            parser.feed(data)
+            if parser.feed(data):
+                self._head_began()
         except Refusal as refusal:
             self._refuse(refusal)
-            return
-        if parser.unfed or parser.head_is_open:
-            self._head_began()
 
     def eof_received(self) -> bool:
         """A client that ends its side has left: nothing tells its FIN from a close, and what it does not read costs tokens."""
@@ -125,15 +123,12 @@ class ClientConnection(asyncio.Protocol):
             request.interim = self._interim
         if request.upgrade is not None:
             self.parser.blocked = True  # what follows may be the other protocol
-        self._enqueue(request)
-        if len(self._queue) >= self._listener.limits.pipelined:
-            self.parser.blocked = True
-
-    def _enqueue(self, item: Request | Refusal) -> None:
         if self._task is None:
-            self._task = self._listener.loop.create_task(self._serve(item))
+            self._task = self._listener.loop.create_task(self._serve(request))
         else:
-            self._queue.append(item)
+            self._queue.append(request)
+            if len(self._queue) >= self._listener.limits.pipelined:
+                self.parser.blocked = True
 
     def _head_began(self) -> None:
         """From its first byte a head has a deadline, unless calls before it are still served: then from their end."""
@@ -149,7 +144,10 @@ class ClientConnection(asyncio.Protocol):
         self.deadlines.due = 0.0
         request, self.parser.receiving = self.parser.receiving, None
         if request is None:
-            self._enqueue(refusal)
+            if self._task is None:
+                self._task = self._listener.loop.create_task(self._serve(refusal))
+            else:
+                self._queue.append(refusal)
         elif self._queue and self._queue[-1] is request:
             self._queue[-1] = refusal
         else:

@@ -55,11 +55,6 @@ def named_by(connection: list[bytes]) -> frozenset[bytes] | None:
     return frozenset(connection) - KEPT or None
 
 
-def without_blanks(headers: Headers) -> Headers:
-    """The pairs without the blanks behind their values, which llhttp leaves there."""
-    return [(name, value.rstrip(b" \t")) for name, value in headers]
-
-
 def mark(headers: Headers, names: frozenset[bytes], named: frozenset[bytes] | None) -> Marks:
     """Which of the pairs concern one hop: those of `names`, and those that Connection named. Without a Python loop over all."""
     if named:

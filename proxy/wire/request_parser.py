@@ -17,7 +17,7 @@ from proxy.core.faults import Refusal
 from proxy.core.request import CHUNKED, LENGTH, NONE, Request
 from proxy.core.stage import Flow
 from proxy.wire.excess import Excess
-from proxy.wire.head import bad_request, read_request, without_blanks
+from proxy.wire.head import bad_request, read_request
 from proxy.wire.settings import ServerLimits
 
 read_line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])\r\n").match
@@ -37,7 +37,6 @@ class RequestParser:
 
     __slots__ = (
         "_begin",
-        "_blanks",
         "_error",
         "_excess",
         "_flow",
@@ -64,7 +63,6 @@ class RequestParser:
         self._http: HttpRequestParser | None = HttpRequestParser(self)
         self._part = START
         self._line: re.Match[bytes] | None = None
-        self._blanks = False  # a value in this head may end in blanks
         self._head_bytes = 0
         self._into: Headers = []  # where header pairs go: the head's, then the trailers'
         self._left = 0  # bytes of a body of known length
@@ -81,8 +79,11 @@ class RequestParser:
         """True when part of a head is here."""
         return self._part is HEAD or (self.unfed != b"" and not self.blocked)
 
-    def feed(self, data: bytes) -> None:
-        """Takes the next bytes; `b""` to go on after a block. Raises Refusal for what must not be served; then nothing more is read."""
+    def feed(self, data: bytes) -> bool:
+        """Takes the next bytes; `b""` to go on after a block. True when some wait: half a head, or what is behind a block.
+
+        Raises Refusal for what must not be served; then nothing more is read.
+        """
         if self.unfed:
             data = self.unfed + data if data else self.unfed
             self.unfed = b""
@@ -105,6 +106,7 @@ class RequestParser:
             raise
         if self.blocked and at < size and not self.closed:
             self.unfed = data[at:]
+        return self._part == HEAD or self.unfed != b""
 
     def close(self) -> None:
         """Reads nothing more, and lets go of whom it would call."""
@@ -129,14 +131,12 @@ class RequestParser:
             raise Refusal(414, "uri_too_long", f"the request line is longer than {self._limits.line_bytes} bytes")
         self._line = line
         end = data.find(BLANK_LINE, begin - 2)
-        split = end < 0
-        end = len(data) if split else end + 4
+        end = len(data) if end < 0 else end + 4
         self._part = HEAD
         self._head_bytes = end - at
-        self._check_head_bytes()
-        head = data[begin:end]
-        self._blanks = b" \r" in head or b"\t\r" in head or split
-        self._parse(CANONICAL[line[3] == b"1"] + head)
+        if end - at > self._limits.head_bytes:
+            self._check_head_bytes()
+        self._parse(CANONICAL[line[3] == b"1"] + data[begin:end])
         return end
 
     def _check_half_line(self, data: bytes, at: int) -> None:
@@ -201,8 +201,6 @@ class RequestParser:
         request, self.receiving = self.receiving, None
         if request is not None:
             trailers, self._into = self._into, []
-            if trailers:
-                trailers = without_blanks(trailers)
             if not request.keep:
                 self.closed = True
             request.body.end(trailers)
@@ -210,7 +208,7 @@ class RequestParser:
     # What httptools calls
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._into.append((name, value))
+        self._into.append((name, value.rstrip(b" \t")))  # llhttp leaves trailing blanks
 
     def on_headers_complete(self) -> None:
         if self._primed:
@@ -219,8 +217,6 @@ class RequestParser:
         if line is None or self._begin is None:
             return
         headers, self._into = self._into, []
-        if self._blanks:
-            headers = without_blanks(headers)
         self._line = None
         body = Body(self._flow)
         try:
