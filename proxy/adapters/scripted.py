@@ -20,6 +20,7 @@ WORD_S = 0.015
 CREATED = 1_760_000_000
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "text-embedding-3-small")
 DIMENSIONS = 256
+MAX_DIMENSIONS = 3072  # of the largest model that the API has
 OPENINGS = (
     "Good question. ",
     "In short: ",
@@ -80,7 +81,8 @@ class Scripted:
                 yield chunk({"content": word})
                 await self._wait(WORD_S)
             yield chunk({}, "stop")
-            if (asked.get("stream_options") or {}).get("include_usage"):
+            options = asked.get("stream_options")
+            if isinstance(options, dict) and options.get("include_usage"):
                 yield _event({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
             yield b"data: [DONE]\n\n"
 
@@ -161,10 +163,13 @@ class Scripted:
         if isinstance(asked, web.Response):
             return asked
         given = asked.get("input")
+        size = asked.get("dimensions") or DIMENSIONS
+        if not isinstance(size, int) or not 1 <= size <= MAX_DIMENSIONS:
+            return _error(400, f"'dimensions' must be 1 to {MAX_DIMENSIONS}", "invalid_value")
         texts = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
         data = []
         for n, text in enumerate(texts):
-            vector = _vector(orjson.dumps(text), int(asked.get("dimensions") or DIMENSIONS))
+            vector = _vector(orjson.dumps(text), size)
             packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
             data.append({"object": "embedding", "index": n, "embedding": packed if asked.get("encoding_format") == "base64" else vector})
         tokens = max(1, len(orjson.dumps(given)) // 4)
