@@ -63,7 +63,7 @@ def explain(path: Path, file: Any, given: Headers, no_secrets: bool, style: str)
     if style == "json":
         click.echo(orjson.dumps(as_json(explanation), option=orjson.OPT_INDENT_2, default=str))
     else:
-        click.echo("\n".join(as_text(explanation)))
+        click.echo("\n".join(as_text(explanation, has_body=bool(asked[3]))))
 
 
 def _asked(data: bytes, given: Headers) -> Asked:
@@ -86,7 +86,7 @@ def _asked(data: bytes, given: Headers) -> Asked:
     return method.encode(), target.encode(), headers, raw
 
 
-def as_text(found: Explanation) -> list[str]:
+def as_text(found: Explanation, has_body: bool = True) -> list[str]:
     """Lines for a person."""
     lines = [f"{found.endpoint} call, model {found.model or 'unknown'}"]
     for rule in found.rules:
@@ -109,8 +109,11 @@ def as_text(found: Explanation) -> list[str]:
         return [*lines, f"  {found.reply.decode('utf-8', 'replace')}"]
     declared = "" if "://" in (found.target or "") else " (no upstream is declared: `serve` needs --upstream)"
     lines.append(f"sent to {found.upstream}{declared}: {found.target}, model {found.asks or 'as asked'}")
-    lines.append("  the body is held until it is whole" if found.holds_body else "  the body streams through")
-    lines += [f"  {change}" for path, old, new in found.edits for change in _diff(path, old, new)] or ["  every byte of it as it came"]
+    if not has_body:
+        lines.append("  there is no body")
+    else:
+        lines.append("  the body is held until it is whole" if found.holds_body else "  the body streams through")
+    lines += [f"  {change}" for path, old, new in found.edits for change in _diff(path, old, new)] or ["  every byte as it came"]
     told = [f"  {name.decode()}: {value.decode('latin-1')}" for name, value in found.headers]
     return [*lines, "reply headers:", *told] if told else lines
 

@@ -125,7 +125,7 @@ def test_an_untouched_call_is_said_to_be_untouched(tmp_path: Path) -> None:
 
     assert "decided:\n  nothing\n" in text
     assert "sent to home: https://a.example/base/v1/chat/completions, model as asked\n" in text
-    assert text.endswith("  every byte of it as it came\n")
+    assert text.endswith("  every byte as it came\n")
 
 
 def test_a_refused_call_shows_the_answer_and_no_exchange(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_body_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert "short-prompts-go-small (" in text
     assert "cannot be told, so it does not match" in text
     assert "  ?   model: wants one of gpt-4o, gpt-4o-20*; unknown: not JSON" in text
-    assert "every byte of it as it came" in text
+    assert "every byte as it came" in text
 
 
 def test_a_request_may_come_from_standard_input_and_from_a_variable(tmp_path: Path) -> None:
@@ -177,6 +177,7 @@ def test_the_long_form_has_method_path_and_headers(tmp_path: Path) -> None:
     assert "header x-client: wants cli*; saw cli/9" in text
     assert "/v1/responses?x=1" in text
     assert listing.startswith("models call, model unknown\n")
+    assert "  there is no body\n" in listing
 
 
 def test_a_header_option_stands_beside_those_of_the_file(tmp_path: Path) -> None:
