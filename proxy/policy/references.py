@@ -157,13 +157,15 @@ class References:
     def _check_policies(self) -> None:
         taken: dict[str, Place] = {}
         for source in self._sources:
-            for index, policy in source.policies:
+            for index, name in source.policy_names():
                 at: Path = ("policies", index)
                 place = source.place((*at, "name"))
-                first = taken.setdefault(policy.name, place)
+                first = taken.setdefault(name, place)
                 if first is not place:
                     self._unsound.add((source.file, index))
-                    self.problems.append(source.problem((*at, "name"), f"the name '{policy.name}' is taken by the policy at {first}"))
+                    self.problems.append(source.problem((*at, "name"), f"the name '{shortened(name)}' is taken by the policy at {first}"))
+            for index, policy in source.policies:
+                at = ("policies", index)
                 for path, signal in references(policy.match):
                     if signal not in self.sound_signals:
                         self._unsound.add((source.file, index))

@@ -42,6 +42,13 @@ class Source:
         value = self.parsed.value.get(section) if isinstance(self.parsed.value, dict) else None
         return value if isinstance(value, dict) else ()
 
+    def policy_names(self) -> Iterable[tuple[int, str]]:
+        """Index and name of each policy that has one, of wrong ones too."""
+        value = self.parsed.value.get("policies") if isinstance(self.parsed.value, dict) else None
+        for index, each in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(each, dict) and isinstance(each.get("name"), str):
+                yield index, each["name"]
+
     def place(self, path: Path, of_key: bool = False) -> Place:
         """Where `path` stands, or what is nearest around it."""
         return self.parsed.place(in_file(path, self.parsed.value)[0], of_key)
