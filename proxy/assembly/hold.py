@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from io import BytesIO
 
+from proxy.core.body import Headers
 from proxy.core.request import Framing, Request
 
 CALL_BYTES = 64 * 1024 * 1024  # the largest request that OpenAI's own API takes is 50 MB of images
 PROCESS_BYTES = 256 * 1024 * 1024  # four of the largest at once, within a sidecar's memory limit of 512 MiB
 STEP_BYTES = 1024 * 1024
+UNHELD = (b"multipart/", b"application/octet-stream", b"audio/", b"image/", b"video/")
 
 
 class OverLimit(Exception):
@@ -82,3 +84,21 @@ class Holds:
         if size_bytes > self._call_bytes:
             return f"the body is over the hold limit of {self._call_bytes >> 20} MiB a call"
         return f"the bodies of all calls are at the hold limit of {self._process_bytes >> 20} MiB a process"
+
+
+def content_of(headers: Headers) -> tuple[bytes, bytes | None]:
+    """The content type, lower case and empty where there is none, and the encoding: in one pass, as the headers are many."""
+    kind, encoding = b"", None
+    for name, value in headers:
+        size = len(name)
+        if size == 12:
+            if not kind and name.lower() == b"content-type":
+                kind = value.lower()
+        elif size == 16 and encoding is None and name.lower() == b"content-encoding":
+            encoding = value
+    return kind, encoding
+
+
+def may_be_read(headers: Headers) -> bool:
+    """Whether a body may be JSON, by its content type."""
+    return not content_of(headers)[0].startswith(UNHELD)

@@ -143,4 +143,3 @@ def covers(wide: MatchSpec, narrow: MatchSpec) -> bool:
         elif asked != given:
             return False
     return True
-

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from proxy.assembly.hold import may_be_read
 from proxy.assembly.rules import Rule
 from proxy.assembly.shelf import Shelf
 from proxy.core.call import Call
@@ -42,7 +43,7 @@ class Shadows:
     def watch(self, call: Call, facts: Facts, tokens: Tokens | None) -> None:
         """Notes what each would have done, now or when the body has passed."""
         request = call.request
-        if call.payload is not None or not self._reads_body or request.framing is Framing.NONE:
+        if call.payload is not None or not self._reads_body or request.framing is Framing.NONE or not may_be_read(request.headers):
             self.observe(call, facts)
             return
         body = request.body
@@ -64,7 +65,7 @@ class Shadows:
                 if not rule.condition.test(facts):
                     continue
             except TakesLong:
-                call.journal.note("shadow_skipped", rule.name, shadow=True, why="counting its tokens would take over a millisecond")
+                call.journal.note("shadow_skipped", rule.name, shadow=True, why="reading it would take over a millisecond")
                 continue
             except Exception as bug:
                 self._broke(call, rule, bug)

@@ -7,7 +7,6 @@ Memory is bounded by `HIGH` (or by what `until` waits for): beyond it the produc
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from proxy.core.faults import Abandoned, Failure, Fault
@@ -56,7 +55,7 @@ class Body:
         self._told = 0  # stages, innermost first, that have heard their end or the break
         self._after: tuple[Callable[[Failure | None], None], ...] = ()
         self.stages: tuple[Stage, ...] = ()
-        self.chunks: deque[Chunk] = deque()
+        self.chunks: list[Chunk] = []  # short: it is emptied whole
         self.ended = False
         self.closed = False
         self.error: Failure | None = None
@@ -334,9 +333,9 @@ class Body:
             self.release()
         return data
 
-    def take_chunks(self) -> deque[Chunk]:
+    def take_chunks(self) -> list[Chunk]:
         """All that is here now, uncopied."""
-        chunks, self.chunks = self.chunks, deque()
+        chunks, self.chunks = self.chunks, []
         self._size = 0
         if self._full:
             self.release()
@@ -344,7 +343,7 @@ class Body:
 
     def put_back(self, data: bytes) -> None:
         """Undoes a `take`: for whoever finds that it may not keep what it took. `data` is not empty."""
-        self.chunks.appendleft(data)
+        self.chunks.insert(0, data)
         self._size += len(data)
 
     async def read(self) -> bytes:

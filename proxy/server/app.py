@@ -123,12 +123,14 @@ class Server:
         if self.settings.scripted:
             self._upstream = await self._start_scripted()
         self._swap(self._load(self._upstream))
-        generation = self.generation
+        generation, settings = self.generation, self.settings
         assert generation is not None
+        if settings.policies is not None and not settings.bypass:  # now, so that an edit while the ports open is seen
+            self.reload = reload = Reload(settings.policies, self._other_files, self._apply)
+            self.metrics.reload_failures.read = lambda: reload.failures
         self._handler = Handler(self._pipeline(generation), self._clock.now)
         self._listener = Listener(self._handler, ServerLimits(), static_reply)
         self._read_gauges(self._listener)
-        settings = self.settings
         try:
             self._ports = await self._loop.create_server(
                 self._listener.protocol, settings.host, settings.port, backlog=1024, reuse_address=True
@@ -139,9 +141,7 @@ class Server:
             await self._start_admin()
         except OSError as error:
             raise _cannot_listen("admin", settings.admin_host, settings.admin_port, "--admin-", error) from error
-        if settings.policies is not None and not settings.bypass:
-            self.reload = reload = Reload(settings.policies, self._other_files, self._apply)
-            self.metrics.reload_failures.read = lambda: reload.failures
+        if self.reload is not None:
             self._housekeeping.append(spawn(self.reload.run(), "policy watch"))
         self._lag.start()
         self._housekeeping.append(spawn(self._keep_wall_time(), "wall time"))
