@@ -637,7 +637,7 @@ async def test_a_slow_client_slows_its_upstream_and_memory_stays_bounded() -> No
         await peer.request()
         peer.writer.write(CHUNKED)
         part = b"10000\r\n" + b"a" * 65536 + b"\r\n"
-        for _ in range(1000):
+        for _ in range(500):
             peer.writer.write(part)
             await peer.writer.drain()
             sent += 65536
@@ -664,8 +664,8 @@ async def test_a_slow_client_slows_its_upstream_and_memory_stays_bounded() -> No
 
     assert stuck < 20_000_000
     assert held < 1_000_000
-    assert total > 65_536_000
-    assert sent == 65_536_000
+    assert total > 32_768_000
+    assert sent == 32_768_000
 
 
 async def test_a_slow_upstream_slows_its_client_and_memory_stays_bounded() -> None:
@@ -702,14 +702,15 @@ async def test_a_reader_that_is_slow_over_pipelined_replies_is_waited_for() -> N
     async with rig(answering(big)) as it:
         client = await it.client(buffer=4096)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await client.send(GET * 30)
+        await client.send(GET * 15)
         await asyncio.sleep(0.3)
         served = len(it.calls)
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
-        for _ in range(30):
-            assert len((await client.reply())[1]) == 1_000_000
+        for _ in range(15):
+            await client.until(b"\r\n\r\n")
+            await client.skip(1_000_000)
 
-    assert served < 10
+    assert served < 8
 
 
 # Cost

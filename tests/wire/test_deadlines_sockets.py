@@ -26,9 +26,9 @@ async def test_a_head_that_comes_too_slowly_is_refused(start: bytes) -> None:
     assert it.calls == []
 
 
-async def test_three_hundred_slow_heads_are_all_ended() -> None:
+async def test_slow_heads_by_the_hundred_are_all_ended() -> None:
     async with rig(limits=ServerLimits(head_s=0.3)) as it:
-        clients = [await it.client() for _ in range(300)]
+        clients = [await it.client() for _ in range(150)]
         for client in clients:
             client.writer.write(b"GET / HTTP/1.1\r\nX: ")
         await asyncio.gather(*(client.rest() for client in clients))

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from proxy.wire.settings import ServerLimits
 from tests.wire.plumbing import GET, OK, Peer, answering, eventually, rig
 
 ASK = (
@@ -182,6 +183,18 @@ async def test_a_slow_side_slows_the_other_and_memory_stays_bounded(slow: str) -
             assert await client.rest() == b"all"
 
     assert stuck < 20_000_000
+
+
+async def test_a_tunnel_that_outlives_a_drain_is_closed_on_both_sides() -> None:
+    async with rig(echo, limits=ServerLimits(linger_s=0.2)) as it:
+        client = await it.client()
+        await client.send(ASK)
+        await client.until(b"early")
+        await it.listener.finish(0.05)
+        assert await client.ended()
+        await eventually(lambda: it.upstream.peers[0].reader.at_eof())
+
+    assert it.listener.busy == 0
 
 
 async def test_a_client_that_leaves_a_stuck_tunnel_is_noticed() -> None:
