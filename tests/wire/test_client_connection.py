@@ -775,3 +775,23 @@ async def test_limits_of_connections_are_said_and_not_felt_by_the_others() -> No
 
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"2 connections" in body
+
+
+async def test_garbage_over_sockets_kills_nothing_and_hangs_nothing() -> None:
+    draw = random.Random(23)
+    good = post(b"hello") + b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + GET
+    async with rig(answering(OK), limits=ServerLimits(head_s=0.3, body_s=0.3, keep_s=0.3, linger_s=0.1)) as it:
+        for _ in range(80):
+            wire = bytearray(good)
+            for _ in range(draw.randint(1, 8)):
+                wire[draw.randrange(len(wire))] = draw.choice((0, 10, 13, 32, 58, 255, draw.randrange(256)))
+            client = await it.client()
+            at = draw.randrange(len(wire))
+            client.writer.write(bytes(wire[:at]))
+            await asyncio.sleep(0)
+            client.writer.write(bytes(wire[at:]))
+        await eventually(lambda: it.listener.open == 0)
+        assert (await it.ask(GET))[1] == b"ok"
+        it.upstream.failures.clear()  # what was half a request there is no concern of this test
+
+    assert it.listener.busy == 0
