@@ -16,6 +16,7 @@ from proxy.core.body import Body, Headers
 from proxy.core.faults import Refusal
 from proxy.core.request import CHUNKED, LENGTH, NONE, Request
 from proxy.core.stage import Flow
+from proxy.wire.chunks import Chunks
 from proxy.wire.excess import Excess
 from proxy.wire.head import bad_request, read_request
 from proxy.wire.settings import ServerLimits
@@ -37,6 +38,7 @@ class RequestParser:
 
     __slots__ = (
         "_begin",
+        "_chunks",
         "_error",
         "_excess",
         "_flow",
@@ -67,6 +69,7 @@ class RequestParser:
         self._into: Headers = []  # where header pairs go: the head's, then the trailers'
         self._left = 0  # bytes of a body of known length
         self._excess = Excess()
+        self._chunks = Chunks()
         self._error: Refusal | None = None
         self._primed = False  # a body is read behind a head of our own making, which says nothing
         self.blocked = False
@@ -99,6 +102,8 @@ class RequestParser:
                     self._left -= end - at
                     self._parse(data if end - at == size else memoryview(data)[at:end])
                     at = end
+                elif part is CHUNKS and not self._chunks.ended:
+                    at = self._to_chunks_end(data, at)
                 else:
                     at = self._to_blank_line(data, at)
         except Refusal:
@@ -151,7 +156,7 @@ class RequestParser:
             raise bad_request("this is not HTTP/1.1 (this port speaks plain http, no TLS)")
 
     def _to_blank_line(self, data: bytes, at: int) -> int:
-        """Feeds up to the next blank line: nowhere else does a head or a chunked body end. One may have begun in the last read."""
+        """Feeds up to the next blank line: nowhere else do a head or trailers end. One may have begun in the last read."""
         if data[at] in BLANK_LINE:
             end = at + 1
         else:
@@ -162,11 +167,22 @@ class RequestParser:
             self._check_head_bytes()
             self._parse(memoryview(data)[at:end])
         else:
-            self._excess.fed(end - at)
-            self._parse(memoryview(data)[at:end])
-            if self._excess.is_too_much or len(self._into) > self._limits.headers:
-                raise bad_request("too much besides data in a chunked body")
+            self._parse_chunked(memoryview(data)[at:end])
         return end
+
+    def _to_chunks_end(self, data: bytes, at: int) -> int:
+        """Feeds chunks, by their sizes, up to the last one."""
+        end = self._chunks.skip(data, at)
+        self._parse_chunked(memoryview(data)[at:end])
+        if self._part is START and not self._chunks.ended:
+            raise bad_request("the chunks of the body can be read in two ways")
+        return end
+
+    def _parse_chunked(self, data: memoryview) -> None:
+        self._excess.fed(len(data))
+        self._parse(data)
+        if self._excess.is_too_much or len(self._into) > self._limits.headers:
+            raise bad_request("too much besides data in a chunked body")
 
     def _check_head_bytes(self) -> None:
         if self._head_bytes > self._limits.head_bytes:
@@ -235,6 +251,7 @@ class RequestParser:
         else:
             self.receiving = request
             self._excess.reset()
+            self._chunks.reset()
             self._left = request.length
             self._part = CHUNKS if request.framing is CHUNKED else FIXED
         self._begin(request)
