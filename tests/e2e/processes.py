@@ -84,7 +84,7 @@ def start(
         if problem is None:
             return running
         running.stop()
-        if "address already in use" not in running.logged().lower() or attempt == TRIES - 1:
+        if " is taken; " not in running.logged() or attempt == TRIES - 1:
             break
     raise RuntimeError(f"chassis serve {problem}; its log:\n{running.logged()}")
 
