@@ -15,7 +15,6 @@ from tests.rules import Rule
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_TWIN = {
     "proxy/core/ports.py": "records and protocols only; filled and checked in tests/kinds/test_telemetry.py",
-    "proxy/assembly/stack.py": "one tuple; tests/kinds/test_contract.py holds each of its kinds to the contract",
 }
 UNREAD = {".png", ".jpg", ".ico", ".gz", ".woff2", ".pdf", ".wav", ".mp3"}  # not text
 
