@@ -19,7 +19,7 @@ from proxy.core.request import CLOSE, NONE, Request
 from proxy.wire.deadlines import Deadlines, untaken
 from proxy.wire.hangups import Reading
 from proxy.wire.head import interim_head, reply_head
-from proxy.wire.reply_writer import cut, write_stream, write_whole
+from proxy.wire.reply_writer import cut, write_beginning, write_rest, write_whole
 from proxy.wire.request_parser import RequestParser
 from proxy.wire.tunnel import ClientSide
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxy.wire.listener import Listener
 
 log = logging.getLogger("chassis.wire")
+SENT: Headers = []  # the headers of a stream that is under way: both heads have done their work, and a stream may be open for minutes
 
 
 class ClientConnection(asyncio.Protocol):
@@ -272,13 +273,14 @@ class ClientConnection(asyncio.Protocol):
             write_whole(self.transport, head, body, framing)
             return keep and framing is not CLOSE
         self._piping = body
-        await write_stream(self.transport, head, reply, framing, self._began)
+        write_beginning(self.transport, head, body, framing)
+        if self._paused:  # the first bytes may have been more than the client takes at once
+            body.hold()
+        head = b""
+        request.headers = reply.headers = SENT
+        request.marks = reply.marks = None
+        await write_rest(self.transport, reply, framing)
         return keep and framing is not CLOSE
-
-    def _began(self) -> None:
-        """The first bytes of a stream are out; they may have been more than the client takes at once."""
-        if self._paused and self._piping is not None:
-            self._piping.hold()
 
     def _interim(self, status: int, reason: bytes, headers: Headers) -> None:
         if not self._head_out and not self.transport.is_closing():

@@ -195,6 +195,7 @@ class ReplyParser:
             if reply.named is not None and not reply.named <= UNNAMED:
                 reply.marks = None
         self.reply = reply
+        self._request = None  # a stream may be open for minutes: what it does not need is let go
         if bodyless and status not in (204, 304, 101):
             self._complete()  # httptools cannot be told that no body follows
             self._http = HttpResponseParser(self)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 
 from proxy.core.body import Body
 from proxy.core.faults import Failure
@@ -49,13 +48,16 @@ class ChunkWriter:
             self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
 
-async def write_stream(transport: asyncio.WriteTransport, head: bytes, reply: Reply, framing: Framing, began: Callable[[], None]) -> None:
-    """Head, then the body as it comes. A break ends in the reply's last words where its framing can carry them, else raises its Failure."""
+def write_beginning(transport: asyncio.WriteTransport, head: bytes, body: Body, framing: Framing) -> None:
+    """Head of a reply that goes on, and what is here of its body."""
+    first = body.take()
+    transport.write(head + (chunk(first) if framing is CHUNKED and first else first))
+
+
+async def write_rest(transport: asyncio.WriteTransport, reply: Reply, framing: Framing) -> None:
+    """The body as it comes. A break ends in the reply's last words where its framing can carry them, else raises its Failure."""
     body = reply.body
     chunked = framing is CHUNKED
-    first = body.take()
-    transport.write(head + (chunk(first) if chunked and first else first))
-    began()
     sink = ChunkWriter(transport) if chunked else transport.write
     try:
         await body.pipe(sink)

@@ -36,13 +36,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_busy",
         "_drained",
         "_ended_cleanly",
         "_got",
         "_paused",
         "_pool",
         "_pump",
-        "_request",
         "_sent",
         "_upload",
         "_used",
@@ -57,7 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self.parser = ReplyParser(pool.settings, pool.where, self)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
-        self._request: Request | None = None  # the exchange under way
+        self._busy = False  # an exchange is under way
         self._body: Body | None = None  # its reply's
         self._waiting: asyncio.Future[Reply] | None = None  # for its head
         self._upload: Upload | None = None
@@ -77,7 +77,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        if self._request is None:
+        if not self._busy:
             self.transport.abort()  # bytes that nobody asked for
             return
         parser = self.parser
@@ -115,9 +115,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pool.forget(self)
-        if exc is not None and self._request is not None and self._waiting is not None:
+        if exc is not None and self._busy and self._waiting is not None:
             self._read_last_words()
-        if self._request is not None:
+        if self._busy:
             self._broke_off(exc)
         self.parser.close()
         self._wake()
@@ -150,7 +150,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def exchange(self, request: Request, payload: bytes | None, upload: Upload | None) -> Reply:
         """Sends `request` with its whole `payload`, or with what `upload` sends bit by bit. Raises Failure; a cancellation ends it."""
-        self._request = request
+        self._busy = True
         self._got = self._sent = False
         self._used += 1
         self._upload = upload
@@ -203,7 +203,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if reply.status == 101:
             self._pool.forget(self)
-            self._request = None
+            self._busy = False
             reply.body.end()
             reply.tunnel = UpstreamSide(self.transport, self.parser.rest)
             self.parser.close()
@@ -220,14 +220,15 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
 
     def _end_exchange(self) -> None:
-        self._request = self._body = self._waiting = self._upload = None
+        self._busy = False
+        self._body = self._waiting = self._upload = None
         pump, self._pump = self._pump, None
         if pump is not None and not pump.done() and pump is not asyncio.current_task(self._pool.loop):
             pump.cancel()
 
     def fail(self, failure: Failure) -> None:
         """Ends the exchange and the connection, now."""
-        if self._request is None:
+        if not self._busy:
             return
         waiting, body = self._waiting, self._body
         self._end_exchange()
@@ -260,7 +261,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         try:
             number = self.transport.get_extra_info("socket").fileno()
-            while self._request is not None and (data := os.read(number, JOINED_BYTES)):
+            while self._busy and (data := os.read(number, JOINED_BYTES)):
                 self.data_received(data)
         except (OSError, AttributeError, ValueError):
             return

@@ -10,7 +10,7 @@ from proxy.core.body import Body
 from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
 from proxy.core.request import Framing
-from proxy.wire.reply_writer import JOINED_BYTES, ChunkWriter, write_stream, write_whole
+from proxy.wire.reply_writer import JOINED_BYTES, ChunkWriter, write_beginning, write_rest, write_whole
 
 
 class Transport(asyncio.WriteTransport):
@@ -59,7 +59,8 @@ async def test_the_first_bytes_of_a_stream_leave_with_its_head() -> None:
     body = Body()
     body.feed(b"one")
     reply = Reply(200, b"OK", [], Framing.CHUNKED, body)
-    task = asyncio.ensure_future(write_stream(transport, b"HEAD", reply, Framing.CHUNKED, lambda: None))
+    write_beginning(transport, b"HEAD", body, Framing.CHUNKED)
+    task = asyncio.ensure_future(write_rest(transport, reply, Framing.CHUNKED))
     await asyncio.sleep(0)
     body.feed(b"two")
     body.end([(b"T", b"1")])
@@ -83,7 +84,8 @@ async def test_a_break_ends_in_last_words_or_in_its_failure(framing: Framing, wo
     body = Body()
     reply = Reply(200, b"OK", [], framing, body)
     reply.last_words = lambda failure: words
-    task = asyncio.ensure_future(write_stream(transport, b"HEAD", reply, framing, lambda: None))
+    write_beginning(transport, b"HEAD", body, framing)
+    task = asyncio.ensure_future(write_rest(transport, reply, framing))
     await asyncio.sleep(0)
     body.fail(Failure(Fault.TRUNCATED, "up", "cut"))
 
