@@ -96,6 +96,8 @@ class Upstream:
                 request.body.attach(_Trailers(out))
             return self._derived(request, target, headers, request.length, request.body)
         named = self._named(call, payload)
+        if not named.edited and target is request.target and headers is request.headers and request.body.size == named.size_bytes:
+            return request  # nothing changes, and its body has not been sent yet
         trailers = out.trailers(request.body.trailers)
         if named.edited:
             headers = without(headers, DIGESTS | {b"content-encoding"} if named.decoded else DIGESTS)

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from proxy.assembly.hold import UNHELD, Holds, OverLimit, content_of
+from proxy.assembly.hold import PEEK_BYTES, UNHELD, Holds, OverLimit, content_of
 from proxy.assembly.rules import Rule, Shadowed, chosen, of_endpoint
 from proxy.assembly.shadow import Shadows
 from proxy.assembly.shelf import Shelf
 from proxy.core.call import Call
-from proxy.core.faults import Failure, Refusal
 from proxy.core.reply import Reply
-from proxy.core.request import Framing
+from proxy.core.request import NONE
 from proxy.core.service import FaultReport, Service, compose
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload, Unread
@@ -29,7 +28,6 @@ from proxy.openai.tokens import Tokens
 from proxy.policy.facts import NO_BODY, Facts, TakesLong
 
 STACKS = 1024  # sets of winners kept composed; a folder that has more at once composes again, at some 10 us
-SMALL_BYTES = 64 * 1024  # of a body that is here already: to hold it costs less than to ask whether it is needed
 
 
 @dataclass(slots=True, frozen=True)
@@ -73,7 +71,8 @@ class Engine:
         self._notes_model = notes_model  # for spans and log lines: it must be read, which costs microseconds
         self._plain = compose((), innermost, report)
         self._stacks: LRUCache[tuple[int, ...], Stack] = LRUCache(STACKS)
-        self._candidates = {endpoint: self._of(rules, endpoint) for endpoint in Endpoint}
+        self._endpoints: dict[str, Endpoint] = {endpoint: endpoint for endpoint in Endpoint}
+        self._candidates: dict[str, Candidates | None] = {endpoint: self._of(rules, endpoint) for endpoint in Endpoint}
 
     def _of(self, rules: Sequence[Rule], endpoint: Endpoint) -> Candidates | None:
         mine = of_endpoint(rules, endpoint)
@@ -88,19 +87,31 @@ class Engine:
         )
 
     async def __call__(self, call: Call) -> Reply:
-        candidates = self._candidates[Endpoint(call.endpoint)]
+        candidates = self._candidates[call.endpoint]
         if candidates is None:
             return await self._plain(call)
         held_bytes = 0
         request = call.request
         try:
             why = NO_BODY
-            if candidates.wants_body and request.framing is not Framing.NONE:
-                kind, encoding = content_of(request.headers)
-                if not kind.startswith(UNHELD) and self._wants_body(candidates, call):
-                    call, held_bytes, why = await self._held(call, encoding)
+            if candidates.wants_body and request.framing is not NONE:
+                data = self._holds.peek(request)
+                if data is not None:
+                    held_bytes = len(data)
+                    self._name(call, self._complete(call, data, None))
+                else:
+                    kind, encoding = content_of(request.headers)
+                    if not kind.startswith(UNHELD) and self._wants_body(candidates, call):
+                        held_bytes, why = await self._hold(call, encoding)
             facts = self._facts(call, why)
-            service = await self._service(candidates, facts, call)
+            matched = []
+            for rule in candidates.enforced:
+                verdict = self._verdict(rule, facts, call)
+                while isinstance(verdict, TakesLong):
+                    verdict = await self._later(verdict, rule, facts, call)
+                if verdict:
+                    matched.append(rule)
+            service = self._service(matched, facts, call)
             if candidates.shadows:
                 self._watch(candidates.shadows, call, facts)
             return await service(call)
@@ -111,7 +122,7 @@ class Engine:
     def _wants_body(self, candidates: Candidates, call: Call) -> bool:
         """Whether the body must be here first: a condition cannot be decided without it, or a layer of a policy that may match reads it."""
         body = call.request.body
-        if self._holds_all or (body.ended and body.size <= SMALL_BYTES):
+        if self._holds_all or (body.ended and body.size <= PEEK_BYTES):
             return True
         facts = self._facts(call)
         for rule in candidates.enforced:
@@ -129,16 +140,26 @@ class Engine:
         request = call.request
         return Facts(call.endpoint, request.method, request.target, request.headers, call.payload, self._tokens, why)
 
-    async def _held(self, call: Call, encoding: bytes | None) -> tuple[Call, int, str]:
-        """The call with its payload, what it holds, and why there is none where there is none."""
+    async def _hold(self, call: Call, encoding: bytes | None) -> tuple[int, str]:
+        """Completes the call with its payload. Returns what it holds, and why there is none where there is none."""
         try:
             data, size = await self._holds.take(call.request)
         except OverLimit as over:
             call.journal.note("body_too_large", why=str(over))
-            return call, 0, str(over)
-        payload = Payload(data, Endpoint(call.endpoint), encoding)
-        if encoding is not None and size > SMALL_BYTES:
+            return 0, str(over)
+        payload = self._complete(call, data, encoding)
+        if encoding is not None and size > PEEK_BYTES:
             await asyncio.to_thread(_unpack, payload)
+        self._name(call, payload)
+        return size, NO_BODY
+
+    def _complete(self, call: Call, data: bytes, encoding: bytes | None) -> Payload:
+        """Gives the call its payload: it is still in the making, so not derived."""
+        call.payload = payload = Payload(data, self._endpoints[call.endpoint], encoding)
+        return payload
+
+    def _name(self, call: Call, payload: Payload) -> None:
+        """Notes the model that the app named, where somebody tells of it."""
         if self._notes_model:
             try:
                 call.journal.model = payload.model
@@ -146,38 +167,34 @@ class Engine:
                 call.journal.note("body_unread", why=unread.why)
             except Exception as bug:
                 self._broke(call, "body", bug)
-        return call.derive(payload=payload), size, NO_BODY
 
-    async def _service(self, candidates: Candidates, facts: Facts, call: Call) -> Service:
+    def _verdict(self, rule: Rule, facts: Facts, call: Call) -> bool | TakesLong | None:
+        """Whether a condition is true, or what must be awaited first. One that breaks is not, and takes no other policy with it."""
         try:
-            matched = await self._matched(candidates.enforced, facts, call)
-            if facts.unknown:
-                call.journal.note("unknown", why=list(facts.unknown))
+            return rule.condition.test(facts)
+        except TakesLong as long:
+            return long
+        except Exception as bug:
+            self._broke(call, "match", bug, rule.name)
+            return None
+
+    async def _later(self, long: TakesLong, rule: Rule, facts: Facts, call: Call) -> bool | TakesLong | None:
+        """The same, after what would have held up the loop was done in slices."""
+        try:
+            await facts.settle(long.limit)
+        except Exception as bug:
+            self._broke(call, "match", bug, rule.name)
+            return None
+        return self._verdict(rule, facts, call)
+
+    def _service(self, matched: Sequence[Rule], facts: Facts, call: Call) -> Service:
+        if facts.unknown:
+            call.journal.note("unknown", why=list(facts.unknown))
+        try:
             return self._stack(matched, call) if matched else self._plain
-        except (Failure, Refusal):
-            raise
         except Exception as bug:
             self._broke(call, "match", bug)
             return self._plain
-
-    async def _matched(self, rules: Sequence[Rule], facts: Facts, call: Call) -> list[Rule]:
-        """The rules whose condition is true; a condition that breaks is not.
-
-        A count of tokens that would block the loop is made in slices, and asked for again.
-        """
-        matched = []
-        for rule in rules:
-            while True:
-                try:
-                    if rule.condition.test(facts):
-                        matched.append(rule)
-                except TakesLong as long:
-                    await facts.settle(long.limit)
-                    continue
-                except Exception as bug:
-                    self._broke(call, "match", bug, rule.name)
-                break
-        return matched
 
     def _watch(self, shadows: Shadows, call: Call, facts: Facts) -> None:
         try:

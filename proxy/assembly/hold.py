@@ -13,6 +13,7 @@ from proxy.core.request import Framing, Request
 CALL_BYTES = 64 * 1024 * 1024  # the largest request that OpenAI's own API takes is 50 MB of images
 PROCESS_BYTES = 256 * 1024 * 1024  # four of the largest at once, within a sidecar's memory limit of 512 MiB
 STEP_BYTES = 1024 * 1024
+PEEK_BYTES = 64 * 1024  # of a body that is here already: to read it costs less than to ask whether it is needed
 UNHELD = (b"multipart/", b"application/octet-stream", b"audio/", b"image/", b"video/")
 
 
@@ -29,6 +30,19 @@ class Holds:
         self._call_bytes = call_bytes
         self._process_bytes = process_bytes
         self.held_bytes = 0
+
+    def peek(self, request: Request) -> bytes | None:
+        """A body that is here already, small, and begins as JSON does: the usual one. It is left in place, to be sent as it is.
+
+        Counts as held, as with `take`. None for any other; no header is asked, as neither compressed nor multipart data begin so.
+        """
+        body = request.body
+        if not body.ended or body.size > PEEK_BYTES or body.error is not None or not body.chunks or body.chunks[0][:1] != b"{":
+            return None
+        if self.held_bytes + body.size > self._process_bytes or body.size > self._call_bytes:
+            return None
+        self.held_bytes += body.size
+        return body.peek()
 
     async def take(self, request: Request) -> tuple[bytes, int]:
         """The whole body, taken out of the request, and the bytes to give back when the call is done with it.
@@ -100,5 +114,10 @@ def content_of(headers: Headers) -> tuple[bytes, bytes | None]:
 
 
 def may_be_read(headers: Headers) -> bool:
-    """Whether a body may be JSON, by its content type."""
+    """Whether a body that is still on its way may be JSON, by its content type."""
     return not content_of(headers)[0].startswith(UNHELD)
+
+
+def is_plain_json(body: bytes) -> bool:
+    """Whether `Holds.peek` would read a body, if all of it came at once."""
+    return len(body) <= PEEK_BYTES and body[:1] == b"{"
