@@ -21,7 +21,7 @@ NONE, LENGTH, CHUNKED, CLOSE = Framing  # each looked up in its class costs 0.1 
 
 
 Marks = tuple[
-    Headers, int, list[tuple[int, bytes]]
+    Headers, int, tuple[tuple[int, bytes], ...]
 ]  # a list of pairs, its length, and (index, lower-case name) of those that concern a hop
 
 

@@ -7,6 +7,7 @@ Names are compared in lower case; pairs leave with their own spelling, order and
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from operator import itemgetter
 
 from proxy.core.body import Body, Headers
@@ -18,6 +19,7 @@ HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"tra
 REPLACED = HOP | {b"host", b"content-length", b"http2-settings", b"expect", b"proxy-authorization"}
 KEPT = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))  # Connection cannot name these away
 UNNAMED = HOP | {b"close", b"http2-settings"}  # Connection's own words, and names that are marked anyway
+KEEP_ALIVE = frozenset((b"keep-alive",))
 REPLY_MARKS = HOP | {b"content-length"}
 NO_TRAILER = HOP | {
     b"authorization",
@@ -55,23 +57,18 @@ def named_by(connection: list[bytes]) -> frozenset[bytes] | None:
     return frozenset(connection) - KEPT or None
 
 
+@lru_cache(maxsize=128)
+def _places(names: tuple[bytes, ...], wanted: frozenset[bytes]) -> tuple[tuple[int, bytes], ...]:
+    """Where the wanted of these names stand. Remembered, as a client sends the same names in the same order again and again."""
+    return tuple((at, low) for at, name in enumerate(names) if (low := name.lower()) in wanted)
+
+
 def mark(headers: Headers, names: frozenset[bytes], named: frozenset[bytes] | None) -> Marks:
-    """Which of the pairs concern one hop: those of `names`, and those that Connection named. Without a Python loop over all."""
-    if named:
-        names = names | named
-    lows = list(map(bytes.lower, map(first, headers)))
-    marks = []
-    for low in names.intersection(lows):
-        at = lows.index(low)
-        marks.append((at, low))
-        for _ in range(lows.count(low) - 1):
-            at = lows.index(low, at + 1)
-            marks.append((at, low))
-    marks.sort()
-    return headers, len(headers), marks
+    """Which of the pairs concern one hop: those of `names`, and those that Connection named."""
+    return headers, len(headers), _places(tuple(map(first, headers)), names | named if named else names)
 
 
-def marked(headers: Headers, marks: Marks | None, names: frozenset[bytes], named: frozenset[bytes] | None) -> list[tuple[int, bytes]]:
+def marked(headers: Headers, marks: Marks | None, names: frozenset[bytes], named: frozenset[bytes] | None) -> tuple[tuple[int, bytes], ...]:
     """The marks that its parser made, unless the pairs are others by now."""
     if marks is None or marks[0] is not headers or marks[1] != len(headers):
         marks = mark(headers, names, named)
@@ -121,11 +118,15 @@ def read_request(method: bytes, target: bytes, minor: int, headers: Headers, bod
     request.marks = marks
     request.expect = expect and minor == 1
     if connection is not None:
-        _read_connection(request, tokens(connection), upgrade)
+        _read_connection(request, connection, upgrade)
     return request
 
 
-def _read_connection(request: Request, connection: list[bytes], upgrade: bytes | None) -> None:
+def _read_connection(request: Request, value: bytes, upgrade: bytes | None) -> None:
+    if value == b"keep-alive":  # what every SDK says
+        request.named, request.keep = KEEP_ALIVE, True
+        return
+    connection = tokens(value)
     request.named = named_by(connection)
     if request.named is not None and not request.named <= UNNAMED:
         request.marks = None

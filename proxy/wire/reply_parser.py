@@ -200,7 +200,7 @@ class ReplyParser:
             self._complete()  # httptools cannot be told that no body follows
             self._http = HttpResponseParser(self)
 
-    def _framing(self, headers: Headers, marks: list[tuple[int, bytes]]) -> tuple[Framing, bytes, list[bytes]]:
+    def _framing(self, headers: Headers, marks: tuple[tuple[int, bytes], ...]) -> tuple[Framing, bytes, list[bytes]]:
         """How the body ends, its length as sent, and the members of Connection. llhttp has checked digits, repeats, and both at once."""
         framing = CLOSE
         length = b""
