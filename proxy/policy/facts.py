@@ -43,6 +43,7 @@ class Facts:
     """One call, as conditions see it."""
 
     __slots__ = (
+        "_asked",
         "_features",
         "_headers",
         "_least",
@@ -88,6 +89,7 @@ class Facts:
         self._stream: bool | None = _UNASKED
         self._messages: int | None = _UNASKED
         self._path: str = _UNASKED
+        self._asked: tuple[Any, Any] | None = _UNASKED  # the prompt's texts and ids, as they are counted
         self._spoken: dict[frozenset[str], tuple[str, ...] | None] = {}
         self._texts: dict[frozenset[str], Text | None] = {}
         self._features: dict[str, bool | None] = {}
@@ -209,6 +211,11 @@ class Facts:
         return f"at least {self._least} tokens" if self._least else "not counted"
 
     def _prompt(self) -> tuple[Any, Any] | None:
+        if self._asked is _UNASKED:
+            self._asked = self._read_prompt()
+        return self._asked
+
+    def _read_prompt(self) -> tuple[Any, Any] | None:
         if self._tokens is None:
             self._note("no token counter is loaded")
             return None
