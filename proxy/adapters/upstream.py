@@ -157,6 +157,8 @@ class Upstreams:
 def outbound(declared: Declared, home: bool) -> Outbound:
     """The settings of a declared upstream, as bytes."""
     spec, credential = declared.spec, declared.credential
+    if credential is not None and not credential.secret.value:
+        credential = None  # a missing secret that was allowed: none is sent, rather than an empty one
     path = declared.address.path
     return Outbound(
         home=home,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.adapters.upstream import tls_files
@@ -48,12 +48,20 @@ class Policies:
 
 
 def load(path: Path | None, env: Env, *, no_secrets: bool = False, upstream: str | None = None, bypass: bool = False) -> Policies:
-    """The policies of a file or folder; without a path, or with `bypass`, none of them, but the upstreams."""
+    """The policies of a file or folder; without a path none; with `bypass` none that changes a byte: where home is, and its key."""
     if path is None:
         loaded = document.load_texts([], _SPECS, env, no_secrets=no_secrets, upstream=upstream)
     else:
         loaded = document.load(path, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=(unobservable, covered))
-    return Policies(loaded, () if bypass else compiled(loaded), loaded.upstreams, loaded.home or NO_UPSTREAM)
+    home = loaded.home or NO_UPSTREAM
+    if bypass:
+        return Policies(loaded, (), {name: _untouched(declared) for name, declared in loaded.upstreams.items()}, home)
+    return Policies(loaded, compiled(loaded), loaded.upstreams, home)
+
+
+def _untouched(declared: Declared) -> Declared:
+    """An upstream without its own names for models, which change bodies."""
+    return replace(declared, spec=declared.spec.model_copy(update={"models": {}}))
 
 
 def load_text(text: str, name: str, env: Env, *, no_secrets: bool = False, upstream: str | None = None) -> Policies:

@@ -66,6 +66,9 @@ class PoolSettings:
     """Idle connections kept: below the 5 s after which node and uvicorn close theirs, so that we rarely meet a closing one."""
     fresh_s: float = 1.0
     """For a body that cannot be sent twice: only a connection idle for less, as no server in use closes that soon."""
+    stale_s: float = 2.0
+    """After a request went out on a kept connection: a close that was under way then shows within a few round trips. One that comes later
+    is of an upstream that had taken the request, and to send it again might pay twice."""
     life_s: float = 300.0
     """A connection's age at which it is not kept any more: under constant load nothing else would follow a change of DNS."""
     dns_s: float = 30.0

@@ -35,6 +35,7 @@ class UpstreamConnection(asyncio.Protocol):
     """Made by its Pool. `idle_since` and `born` are loop times."""
 
     __slots__ = (
+        "_asked_at",
         "_body",
         "_busy",
         "_drained",
@@ -67,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sent = False  # the whole request is out
         self._got = False  # a byte of the reply has come
         self._used = 0
+        self._asked_at = 0.0  # loop time
         self._ended_cleanly = False
         self.born = 0.0
         self.idle_since = 0.0
@@ -153,6 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._busy = True
         self._got = self._sent = False
         self._used += 1
+        self._asked_at = self._pool.loop.time()
         self._upload = upload
         self.parser.begin(request)
         waiting: asyncio.Future[Reply] = self._pool.loop.create_future()
@@ -245,7 +248,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._body is None:
             if self._got:
                 self.fail(Failure(Fault.BAD_REPLY, where, f"{where} closed the connection in the middle of a reply's head{why}"))
-            elif self._used > 1:
+            elif self._used > 1 and self._pool.loop.time() - self._asked_at <= self._pool.settings.stale_s:
                 self.fail(Stale(Fault.CONNECT, where, f"{where} closed a kept connection{why}"))
             else:
                 self.fail(Failure(Fault.CONNECT, where, f"{where} closed the connection without a reply{why}"))

@@ -348,3 +348,13 @@ def test_the_path_of_the_url_stands_for_v1() -> None:
 
     urls = ("https://a", "https://a/", "https://a/v1", "https://a/v1/", "https://a/openai/v1/", "https://a/openai", "https://a//")
     assert [base(url) for url in urls] == [None, None, None, None, b"/openai/v1", b"/openai", None]
+
+
+def test_a_key_that_may_be_missing_is_not_sent_empty() -> None:
+    text = "{version: 1, upstreams: {home: {url: 'https://a/v1', key: '${NOT_THERE}'}}}"
+    policies = load_text(text, "p.yaml", {}, no_secrets=True)
+
+    out = outbound(policies.upstreams["home"], home=True)
+
+    assert out.credential is None
+    assert out.headers([(b"Authorization", b"Bearer app"), (b"A", b"b")]) == [(b"A", b"b")]

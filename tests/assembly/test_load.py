@@ -158,3 +158,11 @@ def test_the_files_of_secrets_are_known(tmp_path: Path) -> None:
     loaded = load_text(f"{{version: 1, upstreams: {{a: {{url: 'https://a/v1', key: '${{file:{secret}}}'}}}}}}", "p.yaml", {})
 
     assert secret in loaded.other_files
+
+
+def test_a_bypass_leaves_models_their_names_too(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("{version: 1, upstreams: {a: {url: 'https://a/v1', models: {gpt-4o: theirs}}}}")
+
+    assert load(file, {}).upstreams["a"].spec.models == {"gpt-4o": "theirs"}
+    assert load(file, {}, bypass=True).upstreams["a"].spec.models == {}

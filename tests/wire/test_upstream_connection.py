@@ -362,3 +362,24 @@ async def test_chunks_that_come_together_leave_together_and_none_is_held() -> No
 
     assert data == b"3\r\nabc\r\n"
     assert took < 0.045
+
+
+async def test_an_upstream_that_took_a_request_and_died_much_later_is_not_asked_again() -> None:
+    async def thinking(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        await asyncio.sleep(0.3)
+
+    failures: list[Failure] = []
+    settings = PoolSettings(stale_s=0.1)
+    async with rig(thinking, answering(OK), handler=failing_open(failures), settings=settings) as it:  # type: ignore[arg-type]
+        client = await it.client()
+        await client.send(GET)
+        await client.reply()
+        await client.send(GET)
+        head, _ = await client.reply()
+
+    assert head.startswith(b"HTTP/1.1 502 ")
+    assert failures[0].fault is Fault.CONNECT
+    assert it.upstream.connections == 1
