@@ -95,13 +95,13 @@ class Engine:
         try:
             why = NO_BODY
             if candidates.wants_body and request.framing is not NONE:
-                data = self._holds.peek(request)
-                if data is not None:
-                    held_bytes = len(data)
-                    self._name(call, self._complete(call, data, None))
-                else:
-                    kind, encoding = content_of(request.headers)
-                    if not kind.startswith(UNHELD) and self._wants_body(candidates, call):
+                kind, encoding = content_of(request.headers)
+                if not kind.startswith(UNHELD):
+                    data = self._holds.peek(request) if encoding is None else None
+                    if data is not None:
+                        held_bytes = len(data)
+                        self._name(call, self._complete(call, data, None))
+                    elif self._wants_body(candidates, call):
                         held_bytes, why = await self._hold(call, encoding)
             facts = self._facts(call, why)
             matched = []

@@ -12,7 +12,7 @@ from proxy.adapters.upstream import outbound
 from proxy.assembly.answer import Answer
 from proxy.assembly.engine import Engine
 from proxy.assembly.generation import tokens_for
-from proxy.assembly.hold import content_of, is_plain_json, may_be_read
+from proxy.assembly.hold import content_of, may_be_read
 from proxy.assembly.load import Policies
 from proxy.assembly.rules import Rule, Shadowed, chosen
 from proxy.assembly.shelf import Shelf
@@ -83,7 +83,7 @@ async def explain(policies: Policies, method: bytes, target: bytes, headers: Hea
     framing = Framing.LENGTH if body else Framing.NONE
     request = Request(method, target, 1, headers, framing, len(body), Body.of(body))
     request.upgrade = request.header(b"upgrade") if not body else None
-    payload = Payload(body, endpoint, content_of(headers)[1]) if body and (is_plain_json(body) or may_be_read(headers)) else None
+    payload = Payload(body, endpoint, content_of(headers)[1]) if body and may_be_read(headers) else None
     tokens = tokens_for(policies.rules)
     facts = Facts(endpoint, method, target, headers, payload, tokens)
     if tokens is not None:

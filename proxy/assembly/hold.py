@@ -5,7 +5,9 @@ Cost: none for a body that came with its head; otherwise the call waits for its 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from io import BytesIO
+from operator import itemgetter
 
 from proxy.core.body import Headers
 from proxy.core.request import Framing, Request
@@ -15,6 +17,8 @@ PROCESS_BYTES = 256 * 1024 * 1024  # four of the largest at once, within a sidec
 STEP_BYTES = 1024 * 1024
 PEEK_BYTES = 64 * 1024  # of a body that is here already: to read it costs less than to ask whether it is needed
 UNHELD = (b"multipart/", b"application/octet-stream", b"audio/", b"image/", b"video/")
+
+_first = itemgetter(0)
 
 
 class OverLimit(Exception):
@@ -32,12 +36,12 @@ class Holds:
         self.held_bytes = 0
 
     def peek(self, request: Request) -> bytes | None:
-        """A body that is here already, small, and begins as JSON does: the usual one. It is left in place, to be sent as it is.
+        """A body that is here already and small: the usual one. It is left in place, to be sent as it is. Counts as held, as with `take`.
 
-        Counts as held, as with `take`. None for any other; no header is asked, as neither compressed nor multipart data begin so.
+        None for any other.
         """
         body = request.body
-        if not body.ended or body.size > PEEK_BYTES or body.error is not None or not body.chunks or body.chunks[0][:1] != b"{":
+        if not body.ended or body.size > PEEK_BYTES or body.error is not None:
             return None
         if self.held_bytes + body.size > self._process_bytes or body.size > self._call_bytes:
             return None
@@ -101,23 +105,19 @@ class Holds:
 
 
 def content_of(headers: Headers) -> tuple[bytes, bytes | None]:
-    """The content type, lower case and empty where there is none, and the encoding: in one pass, as the headers are many."""
-    kind, encoding = b"", None
-    for name, value in headers:
-        size = len(name)
-        if size == 12:
-            if not kind and name.lower() == b"content-type":
-                kind = value.lower()
-        elif size == 16 and encoding is None and name.lower() == b"content-encoding":
-            encoding = value
-    return kind, encoding
+    """The content type, lower case and empty where there is none, and the encoding."""
+    kind_at, encoding_at = _content_places(tuple(map(_first, headers)))
+    kind = headers[kind_at][1].lower() if kind_at is not None else b""
+    return kind, headers[encoding_at][1] if encoding_at is not None else None
+
+
+@lru_cache(maxsize=128)  # a client sends the same names in the same order again and again
+def _content_places(names: tuple[bytes, ...]) -> tuple[int | None, int | None]:
+    low = [name.lower() for name in names]
+    return tuple(low.index(name) if name in low else None for name in (b"content-type", b"content-encoding"))  # type: ignore[return-value]
 
 
 def may_be_read(headers: Headers) -> bool:
     """Whether a body that is still on its way may be JSON, by its content type."""
     return not content_of(headers)[0].startswith(UNHELD)
 
-
-def is_plain_json(body: bytes) -> bool:
-    """Whether `Holds.peek` would read a body, if all of it came at once."""
-    return len(body) <= PEEK_BYTES and body[:1] == b"{"
