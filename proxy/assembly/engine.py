@@ -116,6 +116,7 @@ class Engine:
                 self._watch(candidates.shadows, call, facts)
             return await service(call)
         finally:
+            call.payload = None  # the head is committed: a stream that goes on for minutes does not hold its prompt
             if held_bytes:
                 self._holds.give_back(held_bytes)
 

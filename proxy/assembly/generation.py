@@ -20,6 +20,7 @@ from proxy.core.call import Target
 from proxy.core.clock import Clock
 from proxy.core.service import FaultReport, Layer, Service, fixed
 from proxy.openai.tokens import Tokens
+from proxy.policy.addresses import refused_ip
 from proxy.policy.upstreams import Upstream as Declared
 from proxy.wire.pool import Pool
 from proxy.wire.settings import HttpProxy, PoolSettings
@@ -100,6 +101,7 @@ def open_pool(declared: Declared, clock: Clock) -> Sender:
         ssl=client_tls(declared),
         server_name=tls.server_name if tls is not None else None,
         proxy=_http_proxy(declared.proxy.value) if declared.proxy is not None else None,
+        refused=refused_ip,
     )
     return Pool(address.host, address.port, settings, clock)
 

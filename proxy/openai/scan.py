@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
+if TYPE_CHECKING:
+    import msgspec
 
-_raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _skip = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode  # numbers stay text: no limit on their digits
 _gap = re.compile(r"[ \t\n\r]*").match
 WHITE = b" \t\n\r"
@@ -60,10 +60,18 @@ def members(text: bytes) -> list[Member]:
     return listed
 
 
+@lru_cache(maxsize=1)
+def _slicers() -> tuple[Callable[[bytes], dict[str, msgspec.Raw]], Callable[[bytes], list[msgspec.Raw]]]:
+    """msgspec's readers of members and of elements; 1.3 MB that a process whose apps all write compact JSON never needs."""
+    import msgspec
+
+    return msgspec.json.Decoder(dict[str, msgspec.Raw]).decode, msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
 def _members_by_slices(text: bytes) -> list[Member] | None:
     try:
-        slices = _raw_members(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        slices = _slicers()[0](text)
+    except ValueError:  # msgspec's DecodeError is one, and UnicodeDecodeError
         return None
     begin, end = _bounds(text)
     for colon, comma in STYLES:
@@ -119,8 +127,8 @@ def repeats_no_key(text: bytes, depth: int = 8) -> bool:
         inner = [text[member.value : member.end] for member in listed if text[member.value] in _OPEN]
     elif text.startswith(b"["):
         try:
-            inner = [data for raw in _raw_elements(text) if (data := bytes(raw))[0] in _OPEN]
-        except msgspec.DecodeError:
+            inner = [data for raw in _slicers()[1](text) if (data := bytes(raw))[0] in _OPEN]
+        except ValueError:
             return False
     else:
         return True

@@ -89,9 +89,20 @@ class Dialler:
             if self._addresses:
                 return self._addresses  # the old ones are better than none
             raise self._failure(f"the name {host} cannot be resolved: {_said(error)}") from error
-        self._addresses = [(family, kind, proto, name, address) for family, kind, proto, name, address in found]
+        self._addresses = self._allowed(host, [(family, kind, proto, name, address) for family, kind, proto, name, address in found])
         self._resolved_at = now
         return self._addresses
+
+    def _allowed(self, host: str, found: list[AddrInfoType]) -> list[AddrInfoType]:
+        """Those that may be reached; a proxy on the way is the operator's own choice. Raises Failure where none is left."""
+        refused = self._settings.refused
+        if refused is None or self._settings.proxy is not None:
+            return found
+        kept = [address for address in found if not refused(str(address[4][0]))]
+        if not kept and found:
+            ip = str(found[0][4][0])
+            raise self._failure(f"the name {host} leads to {ip}, {refused(ip)}; nothing is sent there")
+        return kept
 
     async def _tunnel(self, sock: socket.socket) -> None:
         """CONNECT through the proxy. It says nothing behind its answer until we speak, so reading past the head cannot happen."""

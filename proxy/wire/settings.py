@@ -6,6 +6,7 @@ Everything that waits, buffers, queues or counts in this package is bounded by a
 from __future__ import annotations
 
 import ssl as tls
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 KIB = 1024
@@ -60,6 +61,8 @@ class PoolSettings:
     """For SNI and verification; None: the host."""
     proxy: HttpProxy | None = None
     """None: directly. The environment's proxy variables are not read here."""
+    refused: Callable[[str], str] | None = None
+    """Why nothing may be sent to an IP address that the host's name led to, empty where it may: a name can be made to lead anywhere."""
     connect_s: float = 10.0
     """Name, connection, proxy and TLS together: a healthy one takes well under a second; three SYN retries (1, 2, 4 s) fit."""
     keep_s: float = 4.0

@@ -230,3 +230,17 @@ async def test_a_proxy_that_refuses_is_a_connect_failure(answer: bytes, said: by
     assert head.startswith(b"HTTP/1.1 502 ")
     assert said in body
     assert it.upstream.connections == 0
+
+
+async def test_a_name_that_leads_to_a_refused_address_is_not_followed(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(ip: str) -> str:
+        return "a metadata service" if ip.startswith("169.254.") else ""
+
+    settings = PoolSettings(refused=refused)
+    made, _ = dialler(upstream.port, monkeypatch, [["169.254.169.254"], ["169.254.169.254", "127.0.0.1"]], settings)
+
+    with pytest.raises(Failure, match=r"the name name\.test leads to 169\.254\.169\.254, a metadata service; nothing is sent there"):
+        await connect(made)
+    await connect(made)
+    await upstream.stop()
+    assert upstream.connections == 1
