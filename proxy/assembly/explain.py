@@ -69,7 +69,7 @@ class _Looking:
         self.call: Call | None = None
 
     async def __call__(self, call: Call) -> Reply:
-        self.call = call
+        self.call = call.derive()  # as it is now: the engine lets go of the payload afterwards
         call.allowance.spend()
         reply = Reply(200, b"OK", [], Framing.LENGTH, Body.of(b""))
         reply.target = call.target

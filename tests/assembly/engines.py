@@ -27,6 +27,7 @@ from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
 from proxy.core.service import Service, fixed
 from proxy.openai.endpoints import endpoint_of
+from proxy.openai.payload import Payload
 from proxy.policy.conditions import Explained
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Spec
@@ -65,11 +66,13 @@ class Inner:
     """The upstream: reads the body that it is sent."""
 
     calls: list[Call] = field(default_factory=list)
+    payloads: list[Payload | None] = field(default_factory=list)  # the engine lets go of a call's afterwards
     bodies: list[bytes] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
 
     async def __call__(self, call: Call) -> Reply:
         self.calls.append(call)
+        self.payloads.append(call.payload)
         call.allowance.spend()
         self.bodies.append(b"".join(call.payload.pieces()) if call.payload is not None else await call.request.body.read_all())
         reply = Reply(200, b"OK", [], Framing.LENGTH, Body.of(b"ok"))

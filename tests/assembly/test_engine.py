@@ -318,7 +318,15 @@ async def test_an_upstream_with_its_own_names_has_every_body_held() -> None:
     it = bench(holds_all=True)
     await it.ask(call_of(chat()))
 
-    assert it.inner.call.payload.model == "gpt-4o"
+    assert [payload is not None and payload.model for payload in it.inner.payloads] == ["gpt-4o"]
+
+
+async def test_a_reply_that_goes_on_holds_no_prompt() -> None:
+    it = bench(holds_all=True)
+    call = call_of(chat())
+    await it.ask(call)
+
+    assert call.payload is None
 
 
 # Precedence, through the engine
