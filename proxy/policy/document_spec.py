@@ -68,7 +68,7 @@ class PolicySpec(Spec):
         "enforce", description="`enforce`: act; `shadow`: decide and report, change nothing; `off`: check the file only."
     )
     match: MatchSpec = Field(default_factory=lambda: MatchSpec.read({}), description="For which calls; without it, for every one.")
-    labels: dict[Label, Line] = Field(default_factory=dict, max_length=16, description="Words of your own about it, shown with it on the admin port.")
+    labels: dict[Label, Line] = Field(default_factory=dict, max_length=16, description="Words of your own, shown on the admin port.")
     apply: ApplySpec = Field(description="What to do, by kind.")
 
 
