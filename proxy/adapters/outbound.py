@@ -6,7 +6,7 @@ Cost: nothing for home without settings; one pass over the headers otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from proxy.core.body import Headers
@@ -32,11 +32,14 @@ class Outbound:
     keep: frozenset[bytes] = frozenset()  # header names, lower case, let through besides the allow-list
     query: tuple[tuple[bytes, bytes], ...] = ()  # percent-encoded
     trace: bool = False
+    own: frozenset[bytes] = field(init=False)  # names of the headers that are ours to set here, lower case
+    is_plain: bool = field(init=False)  # home hears exactly what the app said
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether home hears exactly what the app said."""
-        return self.home and self.credential is None and not self.drops_credential and not self.set_headers and not self.trace
+    def __post_init__(self) -> None:
+        own = frozenset(name.lower() for name, _ in self.set_headers)
+        own = own if self.credential is None else own | {self.credential[0].lower()}
+        object.__setattr__(self, "own", own)
+        object.__setattr__(self, "is_plain", self.home and not own and not self.drops_credential and not self.trace)
 
     def target(self, target: bytes) -> bytes:
         """The request target for this upstream: everything undecoded, in order."""
@@ -58,8 +61,8 @@ class Outbound:
         """The header pairs for this upstream. `traceparent` is sent instead of the app's where the upstream has `trace: true`."""
         if self.is_plain:
             return headers
-        own, traced = self.own, self.trace and traceparent is not None
-        out = [(name, value) for name, value in headers if self._lets(name.lower(), own, traced)]
+        traced = self.trace and traceparent is not None
+        out = [(name, value) for name, value in headers if self._lets(name.lower(), traced)]
         if self.credential is not None:
             out.append(self.credential)
         out.extend(self.set_headers)
@@ -71,17 +74,10 @@ class Outbound:
         """What may follow of a request's trailers: the same names as of its headers."""
         if self.is_plain or not trailers:
             return trailers
-        own = self.own
-        return [(name, value) for name, value in trailers if self._lets(name.lower(), own, self.trace)]
+        return [(name, value) for name, value in trailers if self._lets(name.lower(), self.trace)]
 
-    @property
-    def own(self) -> frozenset[bytes]:
-        """Names of the headers that are ours to set here, lower case."""
-        own = frozenset(name.lower() for name, _ in self.set_headers)
-        return own if self.credential is None else own | {self.credential[0].lower()}
-
-    def _lets(self, name: bytes, own: frozenset[bytes], traced: bool) -> bool:
-        if name in own:
+    def _lets(self, name: bytes, traced: bool) -> bool:
+        if name in self.own:
             return False
         if name in TRACE:
             return self.home and not traced

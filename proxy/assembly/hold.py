@@ -43,7 +43,7 @@ class Holds:
         body = request.body
         if not body.ended or body.size > PEEK_BYTES or body.error is not None:
             return None
-        if self.held_bytes + body.size > self._process_bytes or body.size > self._call_bytes:
+        if not self._fits(body.size, body.size):
             return None
         self.held_bytes += body.size
         return body.peek()
@@ -94,9 +94,12 @@ class Holds:
 
     def _claim(self, more_bytes: int, size_bytes: int) -> None:
         """Takes room for `more_bytes` of a body that has at least `size_bytes`. Raises OverLimit."""
-        if size_bytes > self._call_bytes or self.held_bytes + more_bytes > self._process_bytes:
+        if not self._fits(more_bytes, size_bytes):
             raise OverLimit(self._why(size_bytes))
         self.held_bytes += more_bytes
+
+    def _fits(self, more_bytes: int, size_bytes: int) -> bool:
+        return size_bytes <= self._call_bytes and self.held_bytes + more_bytes <= self._process_bytes
 
     def _why(self, size_bytes: int) -> str:
         if size_bytes > self._call_bytes:
@@ -120,4 +123,3 @@ def _content_places(names: tuple[bytes, ...]) -> tuple[int | None, int | None]:
 def may_be_read(headers: Headers) -> bool:
     """Whether a body that is still on its way may be JSON, by its content type."""
     return not content_of(headers)[0].startswith(UNHELD)
-

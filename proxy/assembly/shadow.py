@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.assembly.hold import may_be_read
+from proxy.assembly.hold import content_of, may_be_read
 from proxy.assembly.rules import Rule
 from proxy.assembly.shelf import Shelf
 from proxy.core.call import Call
@@ -54,7 +54,7 @@ class Shadows:
 
     def _read(self, call: Call, data: bytes, tokens: Tokens | None) -> None:
         request = call.request
-        payload = Payload(data, Endpoint(call.endpoint), request.header(b"content-encoding"))
+        payload = Payload(data, Endpoint(call.endpoint), content_of(request.headers)[1])
         facts = Facts(call.endpoint, request.method, request.target, request.headers, payload, tokens)
         self.observe(call.derive(payload=payload), facts)
 

@@ -1,4 +1,8 @@
-"""call -- one call of the app on its way inward: what it asks, where it goes, what it may spend. Derived, never mutated."""
+"""call -- one call of the app on its way inward: what it asks, where it goes, what it may spend.
+
+Layers derive, they never change one. Only who makes it completes it: telemetry puts in its record, the engine the payload; both take
+them out again, as a stream may go on for minutes.
+"""
 
 from __future__ import annotations
 

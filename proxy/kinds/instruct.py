@@ -12,6 +12,7 @@ from proxy.core.call import Call
 from proxy.core.reply import Reply
 from proxy.core.service import Service
 from proxy.openai.payload import Payload, Unread
+from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Spec, Wrong
 
@@ -50,7 +51,7 @@ class Instruct:
         """The payload with the text, the call's own where there is no place for it."""
         payload: Payload | None = call.payload
         if payload is None:
-            call.journal.note("instruct", self._policy, shadow=shadow, skipped="no_body", why="the body is not JSON that is held")
+            call.journal.note("instruct", self._policy, shadow=shadow, skipped="no_body", why=NO_BODY)
             return payload
         spec = self._spec
         try:

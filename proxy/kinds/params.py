@@ -16,6 +16,7 @@ from proxy.core.call import Call
 from proxy.core.reply import Reply
 from proxy.core.service import Service
 from proxy.openai.payload import MISSING, Payload, Unread
+from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Json, Spec, Wrong
 
@@ -84,7 +85,7 @@ class Params:
         """The payload with the edits, the call's own where nothing changes. A field that cannot be read hides no other."""
         payload: Payload | None = call.payload
         if payload is None:
-            call.journal.note("params", self._policy, shadow=shadow, skipped="no_body", why="the body is not JSON that is held")
+            call.journal.note("params", self._policy, shadow=shadow, skipped="no_body", why=NO_BODY)
             return payload
         what: dict[str, list[str]] = {}
         unread: dict[str, None] = {}

@@ -16,6 +16,7 @@ from proxy.core.reply import Reply
 from proxy.core.service import Service
 from proxy.openai.moves import why_it_stays
 from proxy.openai.payload import Unread
+from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Spec, Wrong
 
@@ -78,7 +79,7 @@ class Rewrite:
                 call.journal.note("rewrite", self._policy, shadow=shadow, skipped="unreadable", why=unread.why)
                 return call.target
             if call.payload is None:
-                call.journal.note("rewrite", self._policy, shadow=shadow, skipped="no_body", why="the body is not JSON that is held")
+                call.journal.note("rewrite", self._policy, shadow=shadow, skipped="no_body", why=NO_BODY)
                 return call.target
             if asked != self._model:
                 what["model"] = model = self._model

@@ -32,7 +32,6 @@ NO_TRAILER = HOP | {
     b"trailer",
 }
 
-is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 is_host = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
 is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
