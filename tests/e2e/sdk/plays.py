@@ -92,9 +92,12 @@ class Stage:
 
     async def _gzipped(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         packer = zlib.compressobj(wbits=31)
+        packed = b""
         async for data in body:
-            yield packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
-        yield packer.flush()
+            if packed:
+                yield packed
+            packed = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+        yield packed + packer.flush()  # with the last event: the client leaves once it has read that
 
     def shredded(self, arrival: Arrival, size: str) -> Answer:
         """The same stream, cut anywhere: inside a character, inside a line end."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 Headers = list[tuple[bytes, bytes]]
 MAX_HEAD_BYTES = 64 * 1024
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Cut(Exception):
@@ -204,13 +205,23 @@ class ScriptedUpstream:
             await writer.drain()
             return size == len(answer.body)
         writer.write(b"\r\n".join([*head, b"Transfer-Encoding: chunked", b"Connection: keep-alive", b"\r\n"]))
+        parts = aiter(answer.body)
+        ending = b""
+        coming = asyncio.ensure_future(anext(parts, None))
         try:
-            async for data in answer.body:
-                writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+            while not ending and (data := await coming) is not None:
+                coming = asyncio.ensure_future(anext(parts, None))
+                await asyncio.sleep(0)
+                # A client may leave at `[DONE]`: what is known to be the last goes out in one write with the end, so that nothing comes between.
+                if coming.done() and coming.exception() is None and coming.result() is None:
+                    ending = LAST_CHUNK
+                writer.write(b"%x\r\n%b\r\n%b" % (len(data), data, ending))
                 await writer.drain()
         except Cut:
             return False
-        writer.write(b"0\r\n\r\n")
+        finally:
+            coming.cancel()
+        writer.write(b"" if ending else LAST_CHUNK)
         await writer.drain()
         return True
 
