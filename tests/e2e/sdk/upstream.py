@@ -212,7 +212,7 @@ class ScriptedUpstream:
             while not ending and (data := await coming) is not None:
                 coming = asyncio.ensure_future(anext(parts, None))
                 await asyncio.sleep(0)
-                # A client may leave at `[DONE]`: what is known to be the last goes out in one write with the end, so that nothing comes between.
+                # A client may leave at `[DONE]`: the last part goes out in one write with the end, so that nothing comes between.
                 if coming.done() and coming.exception() is None and coming.result() is None:
                     ending = LAST_CHUNK
                 writer.write(b"%x\r\n%b\r\n%b" % (len(data), data, ending))
