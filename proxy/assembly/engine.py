@@ -8,7 +8,7 @@ A fault in here runs the call without policies: it is counted and logged, and th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -45,6 +45,7 @@ class Stack:
 
     service: Service
     shadowed: tuple[Shadowed, ...]
+    names: tuple[str, ...]  # of the policies that matched
 
 
 class Engine:
@@ -61,13 +62,18 @@ class Engine:
         holds: Holds | None = None,
         holds_all: bool = False,
         notes_model: bool = False,
+        generation: int = 0,
+        keep: Callable[[Call, bytes], None] | None = None,
     ) -> None:
+        """`keep` is told of each body that policies read: for an explanation later."""
         self._shelf = shelf
         self._innermost = innermost
         self._report = report
         self._tokens = tokens
         self._holds = holds or Holds()
         self._holds_all = holds_all  # an upstream has its own names for models
+        self._generation = generation
+        self._keep = keep
         self._notes_model = notes_model  # for spans and log lines: it must be read, which costs microseconds
         self._plain = compose((), innermost, report)
         self._stacks: LRUCache[tuple[int, ...], Stack] = LRUCache(STACKS)
@@ -82,12 +88,13 @@ class Engine:
             return None
         return Candidates(
             enforced,
-            Shadows([rule for rule in mine if rule.shadow], self._shelf, self._report),
+            Shadows([rule for rule in mine if rule.shadow], self._shelf, self._report, self._keep),
             holds or any(rule.matches_body or rule.reads_body for rule in enforced),
         )
 
     async def __call__(self, call: Call) -> Reply:
         candidates = self._candidates[call.endpoint]
+        call.journal.generation = self._generation
         if candidates is None:
             return await self._plain(call)
         held_bytes = 0
@@ -157,6 +164,8 @@ class Engine:
     def _complete(self, call: Call, data: bytes, encoding: bytes | None) -> Payload:
         """Gives the call its payload: it is still in the making, so not derived."""
         call.payload = payload = Payload(data, self._endpoints[call.endpoint], encoding)
+        if self._keep is not None:
+            self._keep(call, data)
         return payload
 
     def _name(self, call: Call, payload: Payload) -> None:
@@ -215,9 +224,10 @@ class Engine:
                     built.append(self._shelf.layer(each))
                 except Exception as bug:
                     self._broke(call, each.part.kind.name, bug, each.rule.name)
-            stack = Stack(compose(built, self._innermost, self._report), tuple(shadowed))
+            stack = Stack(compose(built, self._innermost, self._report), tuple(shadowed), tuple(rule.name for rule in matched))
             if len(built) == len(layers):
                 self._stacks[key] = stack
+        call.journal.policies = stack.names
         for lost in stack.shadowed:
             call.journal.note("shadowed", lost.policy, of=lost.kind, fields=list(lost.fields), by=lost.by)
         return stack.service

@@ -5,7 +5,7 @@ Where a call's body is not held for another reason, they read a copy of it as it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proxy.assembly.hold import content_of, may_be_read
 from proxy.assembly.rules import Rule
@@ -27,10 +27,14 @@ COPY_BYTES = 4 * 1024 * 1024  # of a body that only shadows read: larger ones ar
 class Shadows:
     """The shadow rules of one endpoint."""
 
-    __slots__ = ("_observers", "_reads_body", "_report", "_rules")
+    __slots__ = ("_keep", "_observers", "_reads_body", "_report", "_rules")
 
-    def __init__(self, rules: Sequence[Rule], shelf: Shelf, report: FaultReport) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], shelf: Shelf, report: FaultReport, keep: Callable[[Call, bytes], None] | None = None
+    ) -> None:
+        """`keep` is told of each body that only these read."""
         self._rules = tuple(rules)
+        self._keep = keep
         self._report = report
         self._reads_body = any(rule.matches_body or rule.reads_body for rule in rules)
         self._observers: dict[int, list[Observer]] = {
@@ -55,6 +59,8 @@ class Shadows:
     def _read(self, call: Call, data: bytes, tokens: Tokens | None) -> None:
         request = call.request
         payload = Payload(data, Endpoint(call.endpoint), content_of(request.headers)[1])
+        if self._keep is not None:
+            self._keep(call, data)
         facts = Facts(call.endpoint, request.method, request.target, request.headers, payload, tokens)
         self.observe(call.derive(payload=payload), facts)
 
@@ -70,6 +76,7 @@ class Shadows:
             except Exception as bug:
                 self._broke(call, rule, bug)
                 continue
+            call.journal.policies += (rule.name,)
             for observer in self._observers[rule.place]:
                 try:
                     observer(call)

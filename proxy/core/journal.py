@@ -24,12 +24,14 @@ class Entry:
 class Journal:
     """The entries of one call, in the order in which they were decided."""
 
-    __slots__ = ("_now", "entries", "model")
+    __slots__ = ("_now", "entries", "generation", "matched", "model")
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self.entries: list[Entry] = []
         self.model: str | None = None  # that the app named, where its body was read
+        self.generation = 0  # of the policies that decided
+        self.policies: tuple[str, ...] = ()  # that matched, in shadow too, even where nothing was to do
 
     def note(self, kind: str, policy: str | None = None, *, acted: bool = False, shadow: bool = False, **what: object) -> None:
         """Adds a decision.

@@ -76,6 +76,17 @@ async def test_what_matches_acts() -> None:
     assert (b"x-chassis-policies", b"small") in reply.headers
 
 
+async def test_the_journal_names_what_matched_even_where_nothing_was_to_do() -> None:
+    quiet = "- {name: quiet, apply: {params: {max: {max_tokens: 9}}}}\n"
+    seen = "- {name: seen, mode: shadow, match: {model: gpt-4o}, apply: {rewrite: {model: other}}}\n"
+    it, call, other = bench(SMALL + LEGAL + quiet + seen), call_of(chat()), call_of(chat(model="gpt-5"), path=b"/v1/responses")
+    await it.ask(call)
+    await it.ask(other)
+
+    assert call.journal.policies == ("small", "quiet", "seen")
+    assert other.journal.policies == ("quiet",)
+
+
 async def test_matching_looks_at_the_request_as_the_app_sent_it() -> None:
     it = bench(
         "- {name: a, apply: {rewrite: {model: x}, params: {overrides: {stream: null}}, instruct: {append: contract}}}\n".replace(
