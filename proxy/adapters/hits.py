@@ -55,14 +55,14 @@ class Hits:
     def call_ended(self, record: CallRecord) -> None:
         """Counts one."""
         journal = record.call.journal
-        if not journal.policies:
+        if not journal.matched:
             return
         did: dict[str, int] = {}
         for entry in journal.entries:
             if (name := entry.policy) is not None:
                 did[name] = did.get(name, 0) | _done(entry)
         now_ns = record.clock.wall_of_ns(record.ended)
-        for name in journal.policies:
+        for name in journal.matched:
             hit = self._by_policy.get(name)
             if hit is None:
                 if len(self._by_policy) >= POLICIES:

@@ -227,7 +227,7 @@ class Engine:
             stack = Stack(compose(built, self._innermost, self._report), tuple(shadowed), tuple(rule.name for rule in matched))
             if len(built) == len(layers):
                 self._stacks[key] = stack
-        call.journal.policies = stack.names
+        call.journal.matched = stack.names
         for lost in stack.shadowed:
             call.journal.note("shadowed", lost.policy, of=lost.kind, fields=list(lost.fields), by=lost.by)
         return stack.service

@@ -76,7 +76,7 @@ class Shadows:
             except Exception as bug:
                 self._broke(call, rule, bug)
                 continue
-            call.journal.policies += (rule.name,)
+            call.journal.matched += (rule.name,)
             for observer in self._observers[rule.place]:
                 try:
                     observer(call)

@@ -31,7 +31,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.model: str | None = None  # that the app named, where its body was read
         self.generation = 0  # of the policies that decided
-        self.policies: tuple[str, ...] = ()  # that matched, in shadow too, even where nothing was to do
+        self.matched: tuple[str, ...] = ()  # that matched, in shadow too, even where nothing was to do
 
     def note(self, kind: str, policy: str | None = None, *, acted: bool = False, shadow: bool = False, **what: object) -> None:
         """Adds a decision.

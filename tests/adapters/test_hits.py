@@ -10,7 +10,7 @@ from tests.adapters.records import WALL_NS, a_call, a_record, an_exchange
 
 def matching(*names: str) -> CallRecord:
     record = a_record()
-    record.call.journal.policies = names
+    record.call.journal.matched = names
     return record
 
 

@@ -83,8 +83,8 @@ async def test_the_journal_names_what_matched_even_where_nothing_was_to_do() -> 
     await it.ask(call)
     await it.ask(other)
 
-    assert call.journal.policies == ("small", "quiet", "seen")
-    assert other.journal.policies == ("quiet",)
+    assert call.journal.matched == ("small", "quiet", "seen")
+    assert other.journal.matched == ("quiet",)
 
 
 async def test_matching_looks_at_the_request_as_the_app_sent_it() -> None:
