@@ -61,6 +61,10 @@ class Counter:
             values = (OTHER,) * len(values)
         return self._cells.setdefault(values, Cell())
 
+    def values(self) -> list[tuple[tuple[str, ...], float]]:
+        """Each set of label values with its count."""
+        return [(values, cell.value) for values, cell in self._cells.items()]
+
     def collect(self) -> Metric:
         """As a family of the client library."""
         family = CounterMetricFamily(self._name, self._help, labels=self._labels)
