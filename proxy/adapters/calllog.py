@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from proxy.core.body import Headers
 from proxy.core.journal import Entry
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, is_stream
 
@@ -59,31 +60,7 @@ class CallLog:
 
     def call_ended(self, record: CallRecord) -> None:
         """One line."""
-        call = record.call
-        request, journal, trace = call.request, call.journal, record.trace
-        self._put(
-            (
-                record.clock.wall_of_ns(record.started),
-                call.id,
-                request.method,
-                request.target,
-                call.endpoint,
-                journal.model,
-                record.target,
-                record.status,
-                record.outcome,
-                record.fault,
-                record.detail,
-                record.started,
-                record.head,
-                record.ended,
-                call.allowance.spent,
-                record.origin,
-                record.headers,
-                journal.entries,
-                trace.trace_id if trace is not None else 0,
-            )
-        )
+        self._put(line_of(record, record.call.request.target, record.headers))
 
     def exchange_ended(self, record: ExchangeRecord) -> None:
         """Nothing: the call's line says what matters."""
@@ -146,9 +123,39 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
+def line_of(record: CallRecord, target: bytes, headers: Headers) -> Line:
+    """What a line of an ended call is made of, by `told`. `headers`: of the reply; of them its type is told."""
+    call = record.call
+    journal, trace = call.journal, record.trace
+    model = journal.model
+    if model is not None and len(model) > TEXT_CHARS:
+        model = model[: TEXT_CHARS + 1]  # it may be as long as a body, and a line may wait
+    return (
+        record.clock.wall_of_ns(record.started),
+        call.id,
+        call.request.method,
+        target,
+        call.endpoint,
+        model,
+        record.target,
+        record.status,
+        record.outcome,
+        record.fault,
+        record.detail,
+        record.started,
+        record.head,
+        record.ended,
+        call.allowance.spent,
+        record.origin,
+        headers,
+        journal.entries,
+        trace.trace_id if trace is not None else 0,
+    )
+
+
 def as_json(line: Line) -> bytes:
     """A line as JSON, with its newline."""
-    said = _said(line)
+    said = told(line)
     try:
         return orjson.dumps(said, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
     except TypeError:  # half a character, deep inside: the slower encoder escapes it
@@ -157,7 +164,7 @@ def as_json(line: Line) -> bytes:
 
 def as_text(line: Line) -> bytes:
     """A line for a person, with its newline."""
-    said = _said(line)
+    said = told(line)
     if "message" in said:
         text = f"{said['ts']} {said['level']} {said['message']}"
         if "error" in said:
@@ -177,11 +184,13 @@ def as_text(line: Line) -> bytes:
     parts += [f"shadow={','.join(shadows)}"] if shadows else []
     notes = dict.fromkeys(f"{each['kind']} ({_reason(each['why'])})" for each in decisions if "policy" not in each and "why" in each)
     parts += [f"notes={', '.join(notes)}"] if notes else []
+    parts.append(f"call={said['call']}")  # for /explain?id=
     text = " ".join(parts)
     return ("".join(c if c.isprintable() else "?" for c in text) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _said(line: Line) -> dict[str, Any]:
+def told(line: Line) -> dict[str, Any]:
+    """What a line says, by name."""
     if len(line) == 4:
         wall_ns, level, text, error = line
         said = {"ts": _timestamp(wall_ns), "level": level, "message": text}

@@ -16,7 +16,7 @@ from proxy.assembly.load import Policies
 from proxy.assembly.rules import Rule
 from proxy.assembly.shelf import Shelf
 from proxy.assembly.stack import ORDER
-from proxy.core.call import Target
+from proxy.core.call import Call, Target
 from proxy.core.clock import Clock
 from proxy.core.service import FaultReport, Layer, Service, fixed
 from proxy.openai.tokens import Tokens
@@ -37,6 +37,7 @@ class Outside:
     notes_model: bool = False
     count_exchange: Callable[[str, str], None] | None = None
     holds: Holds = field(default_factory=Holds)
+    keep: Callable[[Call, bytes], None] | None = None  # bodies that policies read, for an explanation later
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class Generation:
 
 def build(policies: Policies, outside: Outside, before: Generation | None = None) -> Generation:
     """A generation of `policies`. Raises OSError where a TLS file of an upstream cannot be used."""
+    number = before.number + 1 if before is not None else 1
     home = policies.home
     upstreams = {name: _upstream(declared, name == home, outside, before) for name, declared in policies.upstreams.items()}
     shelf = Shelf(outside.clock, ORDER, before.shelf if before is not None else None)
@@ -72,10 +74,12 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
         holds=outside.holds,
         holds_all=home in upstreams and upstreams[home].renames_models,  # to the others go only calls that rewrite has held
         notes_model=outside.notes_model,
+        generation=number,
+        keep=outside.keep,
     )
     shelf.keep_only(frozenset((rule.name, part.digest) for rule in policies.rules for part in rule.parts))
     service = fixed((*outside.around_call, Answer()), engine)
-    return Generation((before.number if before is not None else 0) + 1, policies, service, Target(home), shelf, upstreams)
+    return Generation(number, policies, service, Target(home), shelf, upstreams)
 
 
 def tokens_for(rules: Sequence[Rule]) -> Tokens | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from proxy.adapters.recent import CALLS, MOST_CALLS
 from proxy.assembly.load import Policies, load, refuse_own_listener, refuse_without_upstream
 from proxy.cli.options import environment, of_variable
 from proxy.policy.problems import PolicyError
@@ -40,6 +41,7 @@ PORT = click.IntRange(0, 65535)
 @_option("--workers", "Processes; one for now.", 1, type=int)
 @_option("--drain", "Seconds that calls have to end after TERM.", 25.0, type=click.FloatRange(0, 3600))
 @_option("--log", "One line a call, on standard output.", "json", type=click.Choice(["json", "text", "off"]))
+@_option("--recent", "Calls kept for /explain on the admin port; 0: none.", CALLS, type=click.IntRange(0, MOST_CALLS))
 @_option("--bypass", "Carry everything untouched, whatever the policies say.", is_flag=True)
 @_option("--no-secrets", "A missing secret is only a warning.", is_flag=True)
 @_option("--scripted", "Where there is no --upstream: a built-in one that makes up answers.", is_flag=True)

@@ -21,6 +21,7 @@ from aiohttp import web
 from proxy.adapters.calllog import CallLog, LogHandler
 from proxy.adapters.metrics import LoopLag, Metrics
 from proxy.adapters.otel import Tracing, tracing
+from proxy.adapters.recent import CALLS, Recent
 from proxy.adapters.scripted import Scripted
 from proxy.assembly.answer import static_reply
 from proxy.assembly.generation import Generation, Outside, build
@@ -60,6 +61,7 @@ class Settings:
     bypass: bool = False
     no_secrets: bool = False
     scripted: bool = False
+    recent: int = CALLS
 
 
 class Server:
@@ -86,6 +88,7 @@ class Server:
         self._lag = LoopLag(self._loop)
         self._tracing: Tracing | None = tracing(env, version)
         self._calllog = CallLog(1, text=settings.log == "text") if settings.log != "off" else None
+        self.recent = Recent(settings.recent) if settings.recent else None
         self._log_handler: LogHandler | None = None
         self._outside = self._make_outside(recorders)
         self._handler: Handler | None = None
@@ -96,7 +99,7 @@ class Server:
         self._upstream = settings.upstream
 
     def _make_outside(self, recorders: Sequence[Recorder]) -> Outside:
-        told = [recorder for recorder in (self._calllog, self._tracing, *recorders) if recorder is not None]
+        told = [recorder for recorder in (self._calllog, self._tracing, self.recent, *recorders) if recorder is not None]
         begin = self._tracing.begin if self._tracing is not None else None
         count = self.metrics.exchanges.add
         return Outside(
@@ -106,6 +109,7 @@ class Server:
             around_exchange=(ExchangeTelemetry([self._tracing], self._clock, True),) if self._tracing is not None else (),
             notes_model=bool(told),
             count_exchange=count,
+            keep=self.recent.keep if self.recent is not None else None,
         )
 
     def _report(self, layer: str, bug: Exception) -> None:

@@ -143,7 +143,7 @@ def test_a_line_for_a_person_is_one_line_without_control_characters(pipe: Pipe) 
 
     assert text == (
         "2026-01-01T00:00:00.000Z POST /v1/?fake line?[2J 200 1500.0 ms gpt-4o -> gpt-4o-mini openai"
-        " fault=truncated exchanges=3 policies=small\n"
+        " fault=truncated exchanges=3 policies=small call=c0ffee\n"
     )
 
 
@@ -156,7 +156,7 @@ def test_a_line_for_a_person_names_shadows_and_what_could_not_be_read(pipe: Pipe
 
     text = written(pipe, a_record(call), text=True)
 
-    assert text.endswith(" openai shadow=plain notes=body_too_large (over 64 MiB), unknown (the body is not held; not JSON)\n")
+    assert text.endswith(" openai shadow=plain notes=body_too_large (over 64 MiB), unknown (the body is not held; not JSON) call=c0ffee\n")
     assert "policies=" not in text
 
 

@@ -146,7 +146,7 @@ def test_variables_alone_start_it(tmp_path: Path, upstream: ScriptedUpstream) ->
     assert code == 0
     assert "draining: calls have 1 s to end" in log
     assert "POST /v1/chat/completions 200" in log
-    assert "gpt-4o -> other default policies=p\n" in log
+    assert "gpt-4o -> other default policies=p call=" in log
     assert CANARY not in log
 
 

@@ -340,7 +340,7 @@ def test_the_text_form_is_a_line_for_a_person_and_off_is_silence(policies: Path,
         silent = running.logged()
 
     assert "POST /v1/chat/completions 200 " in text
-    assert " gpt-4o -> gpt-4o-mini default policies=small\n" in text
+    assert " gpt-4o -> gpt-4o-mini default policies=small call=" in text
     assert CANARY not in text
     assert not any(line.startswith("{") for line in text.splitlines())
     assert "chat/completions" not in silent
