@@ -7,6 +7,8 @@ Cost: nothing a call besides a look at the newest idle connection; one timer whi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from proxy.core.clock import Clock
 from proxy.core.faults import Failure, Fault
@@ -18,13 +20,22 @@ from proxy.wire.settings import PoolSettings
 from proxy.wire.upload import Upload
 from proxy.wire.upstream_connection import Stale, UpstreamConnection
 
+P = TypeVar("P", bound=asyncio.Protocol)
 WHOLE_BYTES = 64 * 1024  # a body that is here and no larger is sent in one go
+
+
+class Dials(Protocol):
+    """Makes connections: the network's are a `Dialler`'s, a played upstream's lead nowhere."""
+
+    async def connect(self, factory: Callable[[], P]) -> P:
+        """A connection ready for its first request. Raises Failure(connect)."""
 
 
 class Pool:
     """The connections to one upstream. `close` it when its settings are gone; exchanges under way go on."""
 
-    def __init__(self, host: str, port: int, settings: PoolSettings, clock: Clock) -> None:
+    def __init__(self, host: str, port: int, settings: PoolSettings, clock: Clock, dialler: Dials | None = None) -> None:
+        """`dialler` stands in for the network."""
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         default = 443 if settings.ssl is not None else 80
@@ -32,7 +43,7 @@ class Pool:
         self.where = name if port == default else f"{name}:{port}"
         self.authority = self.where.encode("idna" if not self.where.isascii() else "ascii")
         self._clock = clock
-        self._dialler = Dialler(host, port, settings, clock)
+        self._dialler = dialler or Dialler(host, port, settings, clock)
         self._idle: dict[UpstreamConnection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
