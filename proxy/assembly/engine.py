@@ -67,6 +67,7 @@ class Engine:
     ) -> None:
         """`keep` is told of each body that policies read: for an explanation later."""
         self._shelf = shelf
+        self._wall_ns = shelf.wall_ns
         self._innermost = innermost
         self._report = report
         self._tokens = tokens
@@ -146,7 +147,7 @@ class Engine:
 
     def _facts(self, call: Call, why: str = NO_BODY) -> Facts:
         request = call.request
-        return Facts(call.endpoint, request.method, request.target, request.headers, call.payload, self._tokens, why)
+        return Facts(call.endpoint, request.method, request.target, request.headers, call.payload, self._tokens, why, self._wall_ns)
 
     async def _hold(self, call: Call, encoding: bytes | None) -> tuple[int, str]:
         """Completes the call with its payload. Returns what it holds, and why there is none where there is none."""

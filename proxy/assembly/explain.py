@@ -85,7 +85,7 @@ async def explain(policies: Policies, method: bytes, target: bytes, headers: Hea
     request.upgrade = request.header(b"upgrade") if not body else None
     payload = Payload(body, endpoint, content_of(headers)[1]) if body and may_be_read(headers) else None
     tokens = tokens_for(policies.rules)
-    facts = Facts(endpoint, method, target, headers, payload, tokens)
+    facts = Facts(endpoint, method, target, headers, payload, tokens, wall_ns=clock.wall_ns)
     if tokens is not None:
         await facts.count()
     out = Explanation(endpoint.value, _model(payload))

@@ -27,7 +27,7 @@ COPY_BYTES = 4 * 1024 * 1024  # of a body that only shadows read: larger ones ar
 class Shadows:
     """The shadow rules of one endpoint."""
 
-    __slots__ = ("_keep", "_observers", "_reads_body", "_report", "_rules")
+    __slots__ = ("_keep", "_observers", "_reads_body", "_report", "_rules", "_wall_ns")
 
     def __init__(
         self, rules: Sequence[Rule], shelf: Shelf, report: FaultReport, keep: Callable[[Call, bytes], None] | None = None
@@ -36,6 +36,7 @@ class Shadows:
         self._rules = tuple(rules)
         self._keep = keep
         self._report = report
+        self._wall_ns = shelf.wall_ns
         self._reads_body = any(rule.matches_body or rule.reads_body for rule in rules)
         self._observers: dict[int, list[Observer]] = {
             rule.place: [seen for part in rule.parts if (seen := shelf.observer(rule.name, part)) is not None] for rule in rules
@@ -61,7 +62,7 @@ class Shadows:
         payload = Payload(data, Endpoint(call.endpoint), content_of(request.headers)[1])
         if self._keep is not None:
             self._keep(call, data)
-        facts = Facts(call.endpoint, request.method, request.target, request.headers, payload, tokens)
+        facts = Facts(call.endpoint, request.method, request.target, request.headers, payload, tokens, wall_ns=self._wall_ns)
         self.observe(call.derive(payload=payload), facts)
 
     def observe(self, call: Call, facts: Facts) -> None:

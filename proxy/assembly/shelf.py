@@ -5,7 +5,7 @@ So breakers, budgets and caches keep their state when an unrelated line of a pol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from proxy.assembly.rules import Layered, Part
 from proxy.core.clock import Clock
@@ -24,6 +24,11 @@ class Shelf:
         self._clock = clock
         self._order = order
         self._layers: dict[Key, Layer] = {} if older is None else older._layers
+
+    @property
+    def wall_ns(self) -> Callable[[], int]:
+        """The clock's Unix time in nanoseconds, for conditions on the time."""
+        return self._clock.wall_ns
 
     def order(self, kind: Kind) -> int:
         """The place of a kind in the stack, outermost first."""

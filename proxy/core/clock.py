@@ -77,9 +77,9 @@ class LoopClock:
         """Unix time in nanoseconds of a loop time."""
         return self._wall_offset_ns + int(when * 1e9)
 
-    def anchor(self) -> None:
-        """Takes the wall clock's word again: it may have been set while we ran."""
-        self._wall_offset_ns = time.time_ns() - int(self.now() * 1e9)
+    def anchor(self, wall_ns: int | None = None) -> None:
+        """Takes the wall clock's word again: it may have been set while we ran. `wall_ns`: the Unix time that it is now, for tests."""
+        self._wall_offset_ns = (time.time_ns() if wall_ns is None else wall_ns) - int(self.now() * 1e9)
 
     async def sleep(self, wait_s: float) -> None:
         """Waits."""

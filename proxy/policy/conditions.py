@@ -66,10 +66,14 @@ class Leaf:
         """What there was, in words. Asked only when the verdict is known."""
         raise NotImplementedError
 
+    def why(self, facts: Facts) -> str:
+        """Why the verdict is unknown."""
+        return "; ".join(facts.unknown)
+
     def explain(self, facts: Facts) -> Explained:
         """The verdict with what it saw."""
         verdict = self.test(facts)
-        seen = f"unknown: {'; '.join(facts.unknown)}" if verdict is None else self.seen(facts)
+        seen = f"unknown: {self.why(facts)}" if verdict is None else self.seen(facts)
         return Explained(self.name, self.expected, seen, verdict)
 
 

@@ -56,9 +56,11 @@ class Facts:
         "_stream",
         "_texts",
         "_tokens",
+        "_wall_ns",
         "_why",
         "endpoint",
         "headers",
+        "kept",
         "memo",
         "method",
         "target",
@@ -74,17 +76,20 @@ class Facts:
         payload: Payload | None = None,
         tokens: Tokens | None = None,
         why: str = NO_BODY,
+        wall_ns: Callable[[], int] | None = None,
     ) -> None:
-        """`why` says why there is no payload, where there is none."""
+        """`why` says why there is no payload, where there is none; `wall_ns` is the clock's Unix time, in nanoseconds."""
         self.endpoint = endpoint
         self.method = method
         self.target = target
         self.headers = headers
         self.unknown: list[str] = []  # why conditions were unknown, each reason once
         self.memo: dict[object, bool | None] = {}  # verdicts of dear conditions that several policies share
+        self.kept: dict[str, Any] = {}  # what conditions have found that others ask for too: see `once`
         self._payload = payload
         self._tokens = tokens
         self._why = why
+        self._wall_ns = wall_ns
         self._model: str | None = _UNASKED
         self._stream: bool | None = _UNASKED
         self._messages: int | None = _UNASKED
@@ -114,6 +119,29 @@ class Facts:
             values = tuple([_text(value) for key, value in self.headers if len(key) == size and key.lower() == name])
             self._headers[name] = values
         return values
+
+    # What single conditions find out by themselves
+
+    @property
+    def wall_s(self) -> float | None:
+        """Unix time in seconds, the same whenever it is asked."""
+        return self.once("wall_s", lambda: self._wall_ns() / 1e9 if self._wall_ns is not None else None)
+
+    def once(self, name: str, find: Callable[[], _T]) -> _T:
+        """What `find` gives, sought once a call."""
+        if name not in self.kept:
+            self.kept[name] = find()
+        found: _T = self.kept[name]
+        return found
+
+    def read(self, ask: Callable[[Payload], _T]) -> _T | None:
+        """The payload's answer, None where it cannot be known; then the reason is noted."""
+        found = self._read(ask)
+        return None if found is _UNASKED else found
+
+    def cannot(self, why: str) -> None:
+        """Notes why a condition does not know, where that is not the body's fault."""
+        self._note(why)
 
     # The body: None where it cannot be read
 
