@@ -6,7 +6,9 @@ Cost: a few microseconds, for the splice into the first message.
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from collections.abc import Iterable
+
+from pydantic import ConfigDict, Field, model_validator
 
 from proxy.core.call import Call
 from proxy.core.reply import Reply
@@ -15,11 +17,13 @@ from proxy.openai.payload import Payload, Unread
 from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Spec, Wrong
+from proxy.policy.view import View, Warned
 
 
 class InstructSpec(Spec):
     """Add text to the system or developer message of a chat, or to `instructions` of a Responses call."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "examples": [{"append": "Answer in plain text."}]})
     prepend: str | None = Field(None, min_length=1, max_length=32_768, description="Text put before what the app says, and a blank line.")
     append: str | None = Field(None, min_length=1, max_length=32_768, description="Text put after what the app says, after a blank line.")
 
@@ -68,6 +72,10 @@ def _none(spec: InstructSpec) -> frozenset[str]:
     return frozenset()
 
 
+def _warn(spec: InstructSpec, view: View) -> Iterable[Warned]:
+    return view.idle(("chat", "responses"), "`instruct`")
+
+
 KIND = Kind(
     "instruct",
     InstructSpec,
@@ -76,4 +84,5 @@ KIND = Kind(
     shadow=lambda spec, site: Instruct(spec, site).observe,
     fields=_none,
     reads_body=lambda spec: True,
+    warn=_warn,
 )

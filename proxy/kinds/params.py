@@ -7,20 +7,24 @@ Cost: a few microseconds for each field that changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from proxy.core.call import Call
 from proxy.core.reply import Reply
 from proxy.core.service import Service
+from proxy.openai.parameters import almost
 from proxy.openai.payload import MISSING, Payload, Unread
 from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
+from proxy.policy.problems import shortened
 from proxy.policy.spec import Json, Spec, Wrong
+from proxy.policy.view import View, Warned
 
 Edit = Callable[[Payload, str, Any], Payload]
+WITH_PARAMETERS = ("chat", "responses", "completions", "embeddings", "images", "audio", "batches", "other")  # in a JSON body
 NOT_PARAMETERS = {
     "model": "use `rewrite: {model: …}`",
     "messages": "use `instruct`",
@@ -31,13 +35,27 @@ NOT_PARAMETERS = {
 }
 
 
+Parameter = Annotated[str, Field(json_schema_extra={"title": "parameter", "not": {"enum": list(NOT_PARAMETERS)}})]
+
+
 class ParamsSpec(Spec):
     """Pin, default, cap or remove parameters. Every other byte of the body stays as the app sent it."""
 
-    defaults: dict[str, Json] = Field(default_factory=dict, description="Set where the app did not, as `{seed: 7}`.")
-    overrides: dict[str, Json] = Field(default_factory=dict, description="Set whatever the app said, as `{temperature: 0}`.")
-    remove: tuple[str, ...] = Field((), description="Taken out, as what a model refuses: `[top_logprobs]`.")
-    max: dict[str, int | float] = Field(default_factory=dict, description="Numbers above these are lowered, as `{max_tokens: 1000}`.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["defaults"], "properties": {"defaults": {"minProperties": 1}}},
+                {"required": ["overrides"], "properties": {"overrides": {"minProperties": 1}}},
+                {"required": ["max"], "properties": {"max": {"minProperties": 1}}},
+                {"required": ["remove"], "properties": {"remove": {"minItems": 1}}},
+            ],
+            "examples": [{"overrides": {"temperature": 0}, "max": {"max_tokens": 4096}}],
+        }
+    )
+    defaults: dict[Parameter, Json] = Field(default_factory=dict, description="Set where the app did not, as `{seed: 7}`.")
+    overrides: dict[Parameter, Json] = Field(default_factory=dict, description="Set whatever the app said, as `{temperature: 0}`.")
+    remove: tuple[Parameter, ...] = Field((), description="Taken out, as what a model refuses: `[top_logprobs]`.")
+    max: dict[Parameter, int | float] = Field(default_factory=dict, description="Numbers above these are lowered, as `{max_tokens: 1000}`.")
 
     @model_validator(mode="after")
     def _fields_are_parameters(self) -> ParamsSpec:
@@ -58,6 +76,21 @@ class ParamsSpec(Spec):
 
 def _fields(spec: ParamsSpec) -> frozenset[str]:
     return frozenset((*spec.defaults, *spec.overrides, *spec.remove, *spec.max))
+
+
+def _warn(spec: ParamsSpec, view: View) -> Iterable[Warned]:
+    yield from view.idle(WITH_PARAMETERS, "`params`")
+    for name, cap in spec.max.items():
+        default = spec.defaults.get(name)
+        if isinstance(default, (int, float)) and not isinstance(default, bool) and default > cap:
+            yield Warned(("defaults", name), f"the default of {default} is lowered to {cap} at once: `max` of the same policy", "lower it")
+    for section, named in (("defaults", spec.defaults), ("overrides", spec.overrides), ("max", spec.max)):
+        for name in named:
+            if (hint := almost(name)) is not None:
+                yield Warned((section, name), f"'{shortened(name)}' is no parameter of the API", hint)
+    for i, name in enumerate(spec.remove):
+        if (hint := almost(name)) is not None:
+            yield Warned(("remove", i), f"'{shortened(name)}' is no parameter of the API", hint)
 
 
 class Params:
@@ -154,4 +187,5 @@ KIND = Kind(
     shadow=lambda spec, site: Params(spec, site).observe,
     fields=_fields,
     reads_body=lambda spec: True,
+    warn=_warn,
 )

@@ -8,8 +8,9 @@ Cost: under a microsecond.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from proxy.core.call import Call, Target
 from proxy.core.reply import Reply
@@ -18,14 +19,19 @@ from proxy.openai.moves import why_it_stays
 from proxy.openai.payload import Unread
 from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
+from proxy.policy.problems import shortened
 from proxy.policy.spec import Spec, Wrong
+from proxy.policy.view import View, Warned
 
+MOVABLE = ("chat", "responses", "completions", "embeddings", "images", "audio", "models")  # the others refer to what an upstream keeps
+WITH_MODEL = ("chat", "responses", "completions", "embeddings", "images", "audio", "batches", "other")  # in a JSON body
 ASKED_CHARS = 256  # of a model's name as the app gave it, in the journal: it may be anything
 
 
 class RewriteSpec(Spec):
     """Ask another model, or another upstream, than the app named. A field that is left out keeps what another policy chose."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "examples": [{"model": "gpt-4o-mini"}]})
     model: str | None = Field(None, min_length=1, max_length=256, description="The model to ask for.")
     upstream: str | None = Field(None, description="The upstream to ask, one of `upstreams`; stateful requests stay where they are.")
 
@@ -43,6 +49,30 @@ class RewriteSpec(Spec):
 
 def _fields(spec: RewriteSpec) -> frozenset[str]:
     return frozenset(name for name in ("model", "upstream") if getattr(spec, name) is not None)
+
+
+def _differs(field: str, mine: str, other: RewriteSpec) -> bool:
+    return getattr(other, field) not in (None, mine)
+
+
+def _warn(spec: RewriteSpec, view: View) -> Iterable[Warned]:
+    if spec.model is not None:
+        yield from view.idle(WITH_MODEL, "`rewrite.model`", ("model",))
+        if view.models == (spec.model,) and not view.may_shadow_later(lambda other: other.model is not None):
+            message = f"changes nothing: the policy matches only calls that ask for '{shortened(spec.model)}' already"
+            yield Warned(("model",), message, "take it out, or match other models")
+    if spec.upstream is not None:
+        yield from view.idle(MOVABLE, "`rewrite.upstream`", ("upstream",))
+        if spec.upstream == view.home and not view.may_shadow_later(lambda other: other.upstream is not None):
+            message = f"changes nothing: calls go to '{spec.upstream}' anyway, as it is home"
+            yield Warned(("upstream",), message, "take it out, or name another upstream")
+    for field in ("model", "upstream"):
+        mine = getattr(spec, field)
+        if mine is None:
+            continue
+        for rival in view.sure_rivals(partial(_differs, field, mine)):
+            message = f"where '{rival.name}' ({rival.where}) matches too, its `{field}: {getattr(rival.spec, field)}` wins: it comes first"
+            yield Warned((field,), message, "make the two apart by `not`, or put the one that should win first")
 
 
 class Rewrite:
@@ -99,5 +129,6 @@ KIND = Kind(
     enforce=Rewrite,
     shadow=lambda spec, site: Rewrite(spec, site).observe,
     fields=_fields,
+    warn=_warn,
     reads_body=lambda spec: True,  # the model is in it, and so is what makes a request stateful
 )

@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, create_model, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, create_model, model_validator
 
 from proxy.policy.match_spec import MatchSpec
 from proxy.policy.spec import Line, Model, Spec, Wrong
+from proxy.policy.units import Form
 from proxy.policy.upstreams import Name, UpstreamSpec
 
 VERSION = 1
@@ -35,7 +36,11 @@ def _label(value: str) -> str:
     return value
 
 
-Label = Annotated[str, AfterValidator(_label), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"})]
+Label = Annotated[
+    str,
+    AfterValidator(_label),
+    Form("label", "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$", "1 to 63 letters, digits, '_', '-' and '.', the first a letter or '_'"),
+]
 
 
 class LimitsSpec(Spec):
@@ -48,6 +53,8 @@ class LimitsSpec(Spec):
 
 class ApplySpec(Spec):
     """What to do with a call that matches, by kind."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     @model_validator(mode="after")
     def _does_something(self) -> ApplySpec:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.features import HAS
@@ -40,15 +40,20 @@ def _keyword(value: str) -> str:
     return value
 
 
-Feature = Annotated[str, AfterValidator(_feature), Field(json_schema_extra={"enum": sorted(HAS)})]
-Glob = Annotated[str, AfterValidator(_glob)]
-Keyword = Annotated[str, AfterValidator(_keyword)]
+Feature = Annotated[
+    str,
+    AfterValidator(_feature),
+    Field(json_schema_extra={"title": "feature", "enum": list(HAS), "enumDescriptions": list(HAS.values())}),
+]
+Glob = Annotated[str, AfterValidator(_glob), Field(json_schema_extra={"title": "glob", "minLength": 1, "maxLength": 256})]
+Keyword = Annotated[str, AfterValidator(_keyword), Field(json_schema_extra={"title": "word or phrase", "pattern": r"\S", "maxLength": 256})]
 Keywords = Annotated[OneOrMany[Keyword], Field(max_length=MAX_KEYWORDS)]
 
 
 class RangeSpec(Spec):
     """A number between bounds; at least one of them."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     below: int | None = Field(None, ge=1, le=100_000_000, description="True for fewer than this.")
     at_least: int | None = Field(None, ge=1, le=100_000_000, description="True for this many and more.")
 
@@ -64,6 +69,7 @@ class RangeSpec(Spec):
 class HeaderSpec(Spec):
     """A test of one request header: a glob or a list of them, or `{present: true}`."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     shorthand: ClassVar[str | None] = "equals"
     equals: OneOrMany[Glob] | None = Field(None, description="True when a value of the header is one of these; globs, case-sensitive.")
     present: bool | None = Field(None, description="True when the header is there (`true`) or is not (`false`).")
@@ -78,6 +84,7 @@ class HeaderSpec(Spec):
 class KeywordsSpec(Spec):
     """Whole words or phrases, in any case. All three lists that are given must hold."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in ("any_of", "all_of", "none_of")]})
     any_of: Keywords | None = Field(None, description="True when one of them is in the text.")
     all_of: Keywords | None = Field(None, description="True when each of them is in the text.")
     none_of: Keywords | None = Field(None, description="True when none of them is in the text.")

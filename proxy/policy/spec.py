@@ -17,6 +17,8 @@ from pydantic_core import CoreSchema
 from proxy.policy.problems import Path
 from proxy.policy.units import Bytes, Json, Line, OneOrMany, Percent, Seconds, Wrong
 
+_BOUNDS = {"minimum": "ge", "exclusiveMinimum": "gt", "maximum": "le", "exclusiveMaximum": "lt"}
+
 __all__ = ["Bytes", "Json", "Line", "Model", "OneOrMany", "Percent", "Seconds", "Spec", "Wrong"]
 
 
@@ -49,6 +51,9 @@ class Model(BaseModel):
             for marker in field.metadata:
                 if isinstance(marker, PlainSerializer) and "default" in shown:
                     shown["default"] = marker.func(shown["default"])  # type: ignore[call-arg]
+                for keyword, attribute in _BOUNDS.items():
+                    if hasattr(marker, attribute) and shown.get("type") == "string":  # of a text with a unit pydantic leaves them out
+                        shown[keyword] = getattr(marker, attribute)
         if cls.shorthand is not None:
             full = dict(whole)
             short = full.get("properties", {}).get(cls.shorthand, {})

@@ -6,9 +6,10 @@ Stands under every spec. A bare number is refused with a hint, because `timeout:
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -100,27 +101,35 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _text_schema(pattern: str, description: str, examples: list[str]) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern, "description": description, "examples": examples})
+@dataclass(slots=True, frozen=True)
+class Form:
+    """Marks a text of a form with its JSON Schema: its noun, its pattern, and what an editor says of one that is wrong."""
+
+    noun: str
+    pattern: str
+    must_be: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "title": self.noun, "pattern": self.pattern, "patternErrorMessage": f"must be {self.must_be}"}
 
 
 Seconds = Annotated[
     float,
     BeforeValidator(seconds),
     PlainSerializer(duration_text, when_used="json"),
-    _text_schema(r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$", "A duration with its unit.", ["200ms", "2s", "1m", "1h"]),
+    Form("duration", r"^[0-9]{1,9}(\.[0-9]{1,6})?(ms|s|m|h|d)$", "a duration such as 200ms, 2s, 1m or 1h"),
 ]
 Bytes = Annotated[
     int,
     BeforeValidator(size_bytes),
     PlainSerializer(size_text, when_used="json"),
-    _text_schema(r"^[0-9]+(B|KiB|MiB|GiB|KB|MB|GB)$", "A size with its unit.", ["64KiB", "4MiB"]),
+    Form("size", r"^[0-9]{1,12}(B|KiB|MiB|GiB|KB|MB|GB)$", "a size such as 512B, 64KiB or 4MiB"),
 ]
 Percent = Annotated[
     float,
     BeforeValidator(share),
     PlainSerializer(share_text, when_used="json"),
-    _text_schema(r"^[0-9]+(\.[0-9]+)?%$", "A share of the whole.", ["1%", "25%"]),
+    Form("share", r"^(0?[0-9]{1,2}(\.[0-9]{1,6})?|100(\.0{1,6})?)%$", "a share from 0% to 100%"),
 ]
 
 
@@ -130,7 +139,12 @@ def _one_line(value: str) -> str:
     return value
 
 
-Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+Line = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(_one_line),
+    Form("text", r"^[^\r\n\u0000]+$", "one line of text, not empty"),
+]
 
 
 def _finite(value: Any) -> Any:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from proxy.policy.addresses import Address, address
 from proxy.policy.problems import Path
 from proxy.policy.secrets import Env, Missing, ReadFile, Secret, check_references, has_reference, read_file
 from proxy.policy.spec import Line, Spec, Wrong
-from proxy.policy.units import SECRET, Many
+from proxy.policy.units import SECRET, Form, Many
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
 FRAMING = frozenset(
@@ -32,7 +34,11 @@ def _name(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"})]
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    Form("name", "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "1 to 63 letters, digits, '-', '_' and '.', the first a letter or digit"),
+]
 
 
 def _header_name(value: str) -> str:
@@ -52,19 +58,62 @@ def _checked_url(value: str) -> str:
     return value
 
 
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-Referring = Annotated[Line, AfterValidator(_references)]
-Url = Annotated[Line, AfterValidator(_checked_url)]
+def _any_case(word: str) -> str:
+    """A pattern of a word in any case; JSON Schema's patterns have no flag for it."""
+    return "".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in word)
+
+
+def _header_form(but: frozenset[str], must_be: str) -> Form:
+    not_these = "|".join(_any_case(name) for name in sorted(but))
+    return Form("header name", rf"^(?!({not_these})$)[!#$%&'*+.^_`|~0-9A-Za-z-]{{1,128}}$", must_be)
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name), _header_form(FRAMING, "a header name, and not one that belongs to the transport")]
+KeptName = Annotated[
+    HeaderName, _header_form(FRAMING | CREDENTIALS, "a header name; the caller's credential and the transport's headers never follow")
+]
+Referring = Annotated[
+    Line,
+    AfterValidator(_references),
+    Form(
+        "text with references",
+        r"^([^$\r\n\u0000]|\$(?!\{)|\$\{([A-Za-z_][A-Za-z0-9_]*|file:/[^}\r\n\u0000]*)\})+$",
+        "one line of text, its references ${NAME} or ${file:/path}",
+    ),
+]
+Url = Annotated[
+    Line,
+    AfterValidator(_checked_url),
+    Form(
+        "url",
+        r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020\u007f-\uffff/?#@\\\"<>^`{|}]+(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*$",
+        "https://host/v1 or http://host/v1, without a user name, a query or a fragment",
+    ),
+]
 
 
 class AuthSpec(Spec):
     """How the credential is sent: `bearer`, `none`, or `{header: api-key}`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"scheme": {"const": "header"}}, "required": ["scheme"]},
+            "then": {"required": ["header"]},
+            "else": {"not": {"required": ["scheme", "header"]}},
+        }
+    )
     shorthand: ClassVar[str | None] = "scheme"
     scheme: Literal["bearer", "none", "header"] = Field(
         "bearer", description="`bearer`: as `Authorization: Bearer …`; `none`: not at all; `header`: alone in the header named beside."
     )
     header: HeaderName | None = Field(None, description="The header that carries the key alone, as Azure's.", examples=["api-key"])
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        out = super().__get_pydantic_json_schema__(schema, handler)
+        short = handler.resolve_ref_schema(out)["anyOf"][0]
+        short["enum"] = [scheme for scheme in short["enum"] if scheme != "header"]  # it needs the header's name beside
+        return out
 
     @model_validator(mode="after")
     def _agrees(self) -> AuthSpec:
@@ -84,7 +133,7 @@ class HeadersSpec(Spec):
         json_schema_extra={**SECRET},
         repr=False,
     )
-    keep: Annotated[tuple[HeaderName, ...], Many()] = Field(
+    keep: Annotated[tuple[KeptName, ...], Many()] = Field(
         (), description="Headers of the caller that may follow to this upstream, beyond the usual allow-list. Home gets all of them anyway."
     )
 
@@ -105,6 +154,7 @@ class HeadersSpec(Spec):
 class TlsSpec(Spec):
     """TLS towards this upstream. Paths are absolute, or relative to the policy file."""
 
+    model_config = ConfigDict(json_schema_extra={"dependencies": {"key": ["cert"]}})
     ca: Line | None = Field(None, description="PEM file of the authorities to trust, instead of the system's.")
     cert: Line | None = Field(None, description="PEM file of our own certificate, where the upstream asks for one.")
     key: Line | None = Field(None, description="PEM file of the certificate's key; left out where `cert` holds both.")

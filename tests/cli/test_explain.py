@@ -46,7 +46,7 @@ def test_each_policy_shows_its_conditions_and_what_they_saw(tmp_path: Path) -> N
 
     assert text.startswith("chat call, model gpt-4o\n")
     assert paragraph(text, "short-prompts-go-small ") == [
-        f"short-prompts-go-small ({SHIPPED}/10-route-by-size.yaml:9:11): matches",
+        f"short-prompts-go-small ({SHIPPED}/10-route-by-size.yaml:10:11): matches",
         "  yes endpoint: wants one of chat, responses; saw chat",
         "  yes model: wants one of gpt-4o, gpt-4o-20*; saw gpt-4o",
         "  yes prompt_tokens: wants below 400; saw 5 tokens",

@@ -41,7 +41,7 @@ def test_one_set_of_kinds_makes_one_model() -> None:
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:
     if isinstance(schema, dict):
-        if "properties" in schema:
+        if "properties" in schema and "type" in schema:  # a rule such as `if` has properties, and is no object of its own
             yield schema
         for each in schema.values():
             yield from objects(each)

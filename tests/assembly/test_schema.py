@@ -1,0 +1,228 @@
+"""The schema takes what `check` takes, and refuses what one value or one mapping alone can show to be wrong."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from proxy.assembly.schema import DRAFT, policy_schema
+from proxy.assembly.stack import STACK
+from proxy.policy.document_spec import document_model
+from proxy.policy.source import read_source
+from proxy.policy.spec import Spec
+from proxy.policy.yaml12 import parse
+from tests.policy.kinds_for_tests import KINDS
+from tests.policy.test_document import EXAMPLE
+from tests.policy.test_hostile import JUNK, mutated
+
+ROOT = Path(__file__).resolve().parents[2]
+WRONG = sorted((ROOT / "tests" / "policy" / "wrong").glob("*.yaml"))
+LEFT_TO_CHECK = {  # wrong files that a schema cannot refuse, and why
+    "of the text, and gone when a value is made of it": {
+        "duplicate_in_one_line", "duplicate_key", "duplicate_upstream", "list_key", "merge_of_text", "null_key", "number_key", "own_tag",
+    },
+    "of what is declared elsewhere": {
+        "name_twice", "signal_circle", "signal_itself", "signal_none", "signal_unknown", "target_unknown", "target_without_any",
+        "target_without_key",
+    },
+    "of the environment and of files": {"header_secret_missing", "key_missing_env", "key_missing_file", "tls_no_file"},
+    "of an address": {
+        "proxy_bad", "tls_http", "url_dots", "url_http", "url_metadata", "url_metadata_decimal", "url_metadata_mapped",
+        "url_metadata_name", "url_port", "url_port_zero",
+    },
+    "a comparison of two values, or of a text with a unit": {
+        "duration_long", "header_and_key", "header_twice", "size_large", "tokens_crossed",
+    },
+    "to JSON Schema 2.0 is a whole number, and infinity is a number": {"float_for_int", "infinite_json"},
+    "a rule of a kind for tests, which tells its schema nothing": {"own_rule"},
+}  # fmt: skip
+SEMANTIC = (  # what check says, and a schema cannot, of mutated files
+    "must be at most", "must be a whole number", "unknown signal", "unknown upstream", "signals go in a circle", "has no key",
+    "can never be true",
+    "already set from `key`", "is named twice",
+    "JSON has no infinity", "the number is too large", "the environment has no",
+    "needs an https:// url", "would send prompts", "must start with http", "the url has no host", "the path of the url",
+    "names must be printable",
+    "is not a host name", "neither a host name", "the host or port", "the name 'p'", "is taken by", "a url may",
+    "needs `model` or `upstream`",
+    "a '${' is not closed", "a keyword needs a letter", "nothing is resolved in a url", "a secret file needs", "no upstream may be there",
+    "stands alone", "is declared differently", "no signal is declared", "no upstream is declared",
+)  # fmt: skip
+
+
+@cache
+def validator(of_tests: bool = False) -> Any:
+    return jsonschema_rs.Draft7Validator(policy_schema(KINDS if of_tests else None))
+
+
+def without_announcement(data: bytes) -> bytes:
+    return b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(b"#! "))
+
+
+def test_the_schema_is_one_of_draft_7() -> None:
+    schema = policy_schema()
+
+    assert schema["$schema"] == DRAFT
+    assert jsonschema_rs.meta.is_valid(schema)
+    assert not any("$defs" in node or "patternProperties" in node for node in mappings(schema))
+
+
+def mappings(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for each in node.values():
+            yield from mappings(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from mappings(each)
+
+
+@pytest.mark.parametrize(
+    "file", [*sorted((ROOT / "policies").glob("*.yaml")), ROOT / "proxy" / "cli" / "demo.yaml"], ids=lambda file: file.stem
+)
+def test_a_shipped_policy_file_is_valid_and_names_the_schema(file: Path) -> None:
+    if not file.name.endswith(".test.yaml"):
+        found = [error.message for error in validator().iter_errors(parse(file.read_bytes(), file.name).value)]
+
+        assert found == []
+        assert file.parent.name != "policies" or file.read_text().startswith("# yaml-language-server: $schema=./schema.json\n")
+
+
+@pytest.mark.parametrize("file", WRONG, ids=lambda file: file.stem)
+def test_a_wrong_file_is_refused_or_left_to_check_for_a_reason(file: Path) -> None:
+    parsed = parse(without_announcement(file.read_bytes()), file.name)
+    refused = not validator(of_tests=True).is_valid(parsed.value)
+
+    assert refused or any(file.stem in files for files in LEFT_TO_CHECK.values())
+
+
+def test_no_reason_is_given_for_a_file_that_is_refused() -> None:
+    stems = {file.stem: file for file in WRONG}
+    for file in sorted(set().union(*LEFT_TO_CHECK.values())):
+        parsed = parse(without_announcement(stems[file].read_bytes()), file)
+
+        assert validator(of_tests=True).is_valid(parsed.value), file
+
+
+# Schema and check, over many files that nobody wrote
+
+
+def structure_says(text: str, kinds: dict[str, type[Spec]]) -> list[str]:
+    """What the models say of a file by itself."""
+    return [str(problem) for problem in read_source(text, "p.yaml", document_model(kinds)).problems]
+
+
+def agreed(value: Any, kinds: dict[str, type[Spec]], schema: Any) -> str:
+    """`both`, `neither`, or `check` where only check refuses, for a reason that a schema cannot know."""
+    text = json.dumps(value).replace("Infinity", ".inf")
+    problems = structure_says(text, kinds)
+    errors = [f"{error.instance_path}: {error.message}" for error in schema.iter_errors(parse(text, "p.yaml").value)]
+    if not problems:
+        assert errors == [], f"check takes it: {text}"
+        return "both"
+    if errors:
+        return "neither"
+    unknown = [problem for problem in problems if not any(words in problem for words in SEMANTIC)]
+    assert unknown == [], f"the schema takes it: {text}"
+    return "check"
+
+
+def test_schema_and_check_agree_on_mutated_files() -> None:
+    draw = random.Random(4)
+    whole = parse(EXAMPLE, "p.yaml").value
+    ends: list[str] = [agreed(mutated(whole, draw), dict(KINDS), validator(of_tests=True)) for _ in range(600)]
+
+    assert ends.count("both") > 40
+    assert ends.count("neither") > 250
+    assert ends.count("check") < 200
+
+
+def drawn(node: dict[str, Any], root: dict[str, Any], draw: random.Random, depth: int = 0) -> Any:
+    """A value that a schema describes, as an editor's user would fill it in: keys at random, texts from what is near at hand."""
+    while "$ref" in node:
+        node = root["definitions"][node["$ref"].rpartition("/")[2]]
+    if "const" in node or "enum" in node:
+        return node.get("const", None) or draw.choice(node["enum"])
+    arms = [arm for arm in node.get("anyOf", ()) if "type" in arm or "$ref" in arm or "anyOf" in arm]
+    if arms:
+        return drawn(draw.choice(arms), root, draw, depth)
+    if node.get("examples") and draw.random() < 0.4:
+        return draw.choice(node["examples"])
+    kind = node.get("type")
+    if kind == "object":
+        return drawn_object(node, root, draw, depth)
+    if kind == "array":
+        return [drawn(node["items"], root, draw, depth + 1) for _ in range(draw.randint(0 if depth > 8 else 1, 2))]
+    if kind in ("integer", "number"):
+        return draw.choice([node.get("minimum", 0), node.get("maximum", 9), node.get("minimum", 0) - 1, 1, 400, 0.5, True])
+    if kind == "boolean":
+        return draw.choice([True, False, True, False, "yes"])
+    if kind == "string":
+        return draw.choice(TEXTS.get(str(node.get("title")), TEXTS["text"]))
+    return draw.choice([1, "x", {"a": [None]}, [True], 0.5])
+
+
+TEXTS = {
+    "text": ["x", "é", "two words", "${X}", "a\nb", "", " "],
+    "name": ["a", "openai", "a.b-c_d", "-a", "ä", "a" * 64],
+    "label": ["team", "_x", "a.b", "1x"],
+    "glob": ["gpt-4o", "*", "gpt-?", "x" * 256, "", "x" * 257],
+    "word or phrase": ["contract", "root cause", "法", "!", " ", "a" * 300],
+    "header name": ["x-team", "Api-Key", "Host", "x y", "Authorization", "te", "tee"],
+    "text with references": ["none", "${X}", "${file:/run/x}", "a${X}b$c", "${", "${1}", "${file:x}", "$${X}"],
+    "url": [
+        "https://a/v1",
+        "http://127.0.0.1:8000/v1",
+        "HTTPS://A.b",
+        "https://[::1]:1/v1/",
+        "ftp://a",
+        "https://a?b",
+        "https://u@a",
+        "//a",
+    ],
+    "duration": ["1s", "0s", "200ms", "1.5h", "5", "1:30", "1 s", "0.0s", "9999999999s"],
+    "size": ["1B", "64KiB", "4MB", "1kb", "5"],
+    "share": ["1%", "100%", "100.1%", "099.5%", "1000%", "5"],
+    "parameter": ["seed", "max_tokens", "model", "x"],
+}
+
+
+def drawn_object(node: dict[str, Any], root: dict[str, Any], draw: random.Random, depth: int) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    properties = node.get("properties", {})
+    few = 0.9 if depth < 2 else 0.25 if depth < 6 else 0.08
+    for key in [key for key in properties if key in node.get("required", ()) or draw.random() < few]:
+        if key in node.get("required", ()) and draw.random() < 0.01:
+            continue
+        out[key] = drawn(properties[key], root, draw, depth + 1)
+    if isinstance(node.get("additionalProperties"), dict) or node.get("additionalProperties") is True:
+        inner = node["additionalProperties"] if isinstance(node["additionalProperties"], dict) else {}
+        titles = [title for title, texts in TEXTS.items() if node.get("propertyNames", {}).get("title") == title]
+        for _ in range(draw.randint(0, 2)):
+            out[draw.choice(TEXTS[titles[0]] if titles else ["a", "x-team", "seed"])] = drawn(inner, root, draw, depth + 1)
+    elif draw.random() < 0.02:
+        out[draw.choice(["x", "name", "models"])] = draw.choice(JUNK[:20])
+    return out
+
+
+def test_schema_and_check_agree_on_files_made_from_the_schema() -> None:
+    draw = random.Random(8)
+    kinds: dict[str, type[Spec]] = {kind.name: kind.spec for kind in STACK}
+    schema = policy_schema()
+    ends: list[str] = []
+    for _ in range(500):
+        value = drawn(schema, schema, draw)
+        first = {"version": 1, "policies": value.get("policies", [])[:1]}
+        upstreams = {"version": 1, "upstreams": value.get("upstreams", {})}
+        ends += [agreed(part, kinds, validator()) for part in (value, first, upstreams)]
+
+    assert ends.count("both") > 130
+    assert ends.count("neither") > 330
+    assert ends.count("check") < 400
