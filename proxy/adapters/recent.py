@@ -1,19 +1,19 @@
 """recent -- the last calls, for whoever asks what was decided and why: a `Recorder` that keeps them in memory, and nowhere else.
 
-An ended call is one tuple of references in a ring. Of its request the head stays, credentials masked at once, and the body where policies
-read one and it is small; of its reply nothing but status and type. A call under way costs its body at most, within the same bound: a
-stream that outlasts a few hundred younger ones is explained without its prompt. All is read when it is asked for.
-Cost: about 2 us a call; at most `HELD_BYTES` of requests, and some 3 KiB a call for the rest.
+Of a request the head stays, credentials masked, and the body where policies read one and it is small; of a reply nothing but status and
+type. A call under way costs its body at most, within the same bound: a stream that outlasts a few hundred younger ones is explained without
+its prompt. An ended call is a tuple of references; it is masked and counted within `FRESH_S`, or when somebody asks: of a busy proxy's
+calls most are forgotten before.
+Cost: about 1 us a call, 5 more for at most `CALLS` of them in each `FRESH_S`; `HELD_BYTES` of requests, and some 2 KiB a call for the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
-from itertools import chain
-from operator import itemgetter
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -26,30 +26,30 @@ CALLS = 200  # a screen or two for a person, some seconds of a busy proxy; 0.6 M
 MOST_CALLS = 10_000
 BODY_BYTES = 64 * 1024  # of one: what a policy reads without waiting (`hold.PEEK_BYTES`); a prompt of 15,000 tokens
 HELD_BYTES = 4 * 1024 * 1024  # of all: under a hundredth of a sidecar's memory limit
+FRESH_S = 0.2  # how long an ended call may wait, credentials and all, to be masked
 WAITING = 256  # ended calls that a slow subscriber may be behind
 MASK = b"***"
+SCHEMES = frozenset((b"bearer", b"basic", b"digest", b"token", b"apikey"))
 STREAM: Headers = [(b"content-type", b"text/event-stream")]  # what is kept of a reply's headers
+NAME_BYTES = 64  # of a header name whose meaning is remembered: longer ones are nobody's usual header
 SECRET_WORDS = (b"auth", b"key", b"token", b"secret", b"cookie", b"password", b"credential", b"signature")
 _NOT_SECRET = frozenset((b"idempotency-key", b"sec-websocket-key"))
 _IDENTITIES = frozenset((b"openai-organization", b"openai-project"))
 
-_name = itemgetter(0)
-
-
 class Ended(NamedTuple):
-    """A call that is over. A tuple, as a frozen dataclass of these costs a microsecond more to make."""
+    """A call that is over."""
 
     id: str
     line: Line  # as in the log
     method: bytes
     target: bytes  # values of its query masked
-    headers: Headers  # credentials masked
+    headers: Headers  # of the request, credentials masked
     body: bytes | None  # None: there was none, no policy read it, or it is not kept
     outcome: Outcome
     trace_id: int
     generation: int  # of the policies that it ran under; 0: none did
     matched: tuple[str, ...]  # policies whose conditions held, those in shadow too
-    size_bytes: int  # of head and body
+    head_bytes: int
 
     def told(self) -> dict[str, Any]:
         """As its log line has it: `call` (the id), `ts`, `endpoint`, `status`, `outcome`, `policies`, `decisions` and the others.
@@ -118,12 +118,14 @@ class Subscription:
 
 
 class Recent:
-    """A `Recorder` of the last `calls` calls. On the loop only."""
+    """A `Recorder` of the last `calls` calls. On the loop only. `later` is the loop's `call_later`; without it nothing is put off."""
 
-    __slots__ = ("_bodies", "_calls", "_held_bytes", "_most", "_subscribers")
+    __slots__ = ("_bodies", "_calls", "_fresh", "_held_bytes", "_later", "_most", "_subscribers")
 
-    def __init__(self, calls: int = CALLS) -> None:
+    def __init__(self, calls: int = CALLS, later: Callable[[float, Callable[[], None]], object] | None = None) -> None:
         self._most = calls
+        self._later = later
+        self._fresh: deque[_Fresh] = deque()  # newer than all of `_calls`
         self._calls: deque[Ended] = deque()
         self._bodies: dict[str, bytes] = {}  # of calls under way, oldest first
         self._held_bytes = 0
@@ -143,75 +145,81 @@ class Recent:
 
     def call_ended(self, record: CallRecord) -> None:
         """Keeps one."""
-        call = record.call
-        request, journal = call.request, call.journal
-        headers, target = masked(request.headers), masked_query(request.target)
-        body = self._bodies.pop(call.id, None)
-        head_bytes = len(target) + sum(map(len, chain.from_iterable(headers)))
-        self._held_bytes += head_bytes
-        size = head_bytes + len(body) if body is not None else head_bytes
-        ended = Ended(
-            call.id,
-            line_of(record, target, STREAM if is_stream(record.headers) else []),
-            request.method,
-            target,
-            headers,
-            body,
-            record.outcome,
-            record.trace.trace_id if record.trace is not None else 0,
-            journal.generation,
-            journal.matched,
-            size,
-        )
-        self._calls.append(ended)
-        if len(self._calls) > self._most or self._held_bytes > HELD_BYTES:
-            self._make_room()
-        if self._subscribers:
-            for each in self._subscribers:
-                each.offer(ended)
+        call, fresh = record.call, self._fresh
+        line = line_of(record, call.request.target, STREAM if is_stream(record.headers) else [])
+        journal = call.journal
+        fresh.append((line, call.request.headers, self._bodies.pop(call.id, None), journal.generation, journal.matched))
+        if len(fresh) + len(self._calls) > self._most:
+            self._forget_oldest()
+        if self._subscribers or self._later is None:
+            self.settle()
+        elif len(fresh) == 1:
+            self._later(FRESH_S, self.settle)
 
     def exchange_ended(self, record: ExchangeRecord) -> None:
         """Nothing: the call says what matters."""
 
+    def settle(self) -> None:
+        """Makes what ended just now fit to be kept and shown: masked, and counted."""
+        while self._fresh:
+            ended = _settled(self._fresh.popleft())
+            self._held_bytes += ended.head_bytes
+            self._calls.append(ended)
+            for each in self._subscribers:
+                each.offer(ended)
+        if self._held_bytes > HELD_BYTES:
+            self._make_room()
+
+    def _forget_oldest(self) -> None:
+        if self._calls:
+            oldest = self._calls.popleft()
+            self._held_bytes -= oldest.head_bytes
+            body = oldest.body
+        else:
+            body = self._fresh.popleft()[2]
+        if body is not None:
+            self._held_bytes -= len(body)
+
     def _make_room(self) -> None:
         """The oldest go: calls under way lose their bodies only where there are more of them than calls are kept."""
-        calls, bodies = self._calls, self._bodies
+        bodies = self._bodies
         while len(bodies) > self._most:
             self._held_bytes -= len(bodies.pop(next(iter(bodies))))
-        while calls and (len(calls) > self._most or self._held_bytes > HELD_BYTES):
-            self._held_bytes -= calls.popleft().size_bytes
-        while bodies and self._held_bytes > HELD_BYTES:
+        while self._held_bytes > HELD_BYTES and (self._calls or self._fresh):
+            self._forget_oldest()
+        while self._held_bytes > HELD_BYTES and bodies:
             self._held_bytes -= len(bodies.pop(next(iter(bodies))))
 
     # What readers do
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self._calls) + len(self._fresh)
 
     @property
     def held_bytes(self) -> int:
         """Of heads and bodies, all together."""
+        self.settle()
         return self._held_bytes
 
     def latest(self, limit: int | None = None) -> list[Ended]:
         """Newest first."""
-        newest = list(reversed(self._calls))
-        return newest if limit is None else newest[: max(limit, 0)]
+        self.settle()
+        return list(islice(reversed(self._calls), None if limit is None else max(limit, 0)))
 
     def find(self, id: str) -> Ended | None:
         """The call of that id, or the last one of that trace id."""
-        for call in reversed(self._calls):
-            if call.id == id:
-                return call
+        self.settle()
         trace = _trace_of(id)
-        return next((call for call in reversed(self._calls) if call.trace_id == trace), None) if trace else None
+        return next((call for call in reversed(self._calls) if call.id == id or (trace and call.trace_id == trace)), None)
 
     def generations(self) -> set[int]:
         """Of the policies that kept calls ran under."""
+        self.settle()
         return {call.generation for call in self._calls}
 
     def subscribe(self, most: int = WAITING) -> Subscription:
         """Calls that end from now on. Whoever subscribes closes."""
+        self.settle()
         subscription = Subscription(self, most)
         self._subscribers += (subscription,)
         return subscription
@@ -221,30 +229,36 @@ class Recent:
         self._subscribers = tuple(each for each in self._subscribers if each is not subscription)
 
 
+_Fresh = tuple[Line, Headers, bytes | None, int, tuple[str, ...]]
+
+
+def _settled(fresh: _Fresh) -> Ended:
+    line, headers, body, generation, matched = fresh
+    target = masked_query(line[3])
+    if target is not line[3]:
+        line = (*line[:3], target, *line[4:])
+    told_headers = masked(headers)
+    head_bytes = len(target) + sum(map(len, chain.from_iterable(told_headers)))
+    return Ended(line[1], line, line[2], target, told_headers, body, line[8], line[-1], generation, matched, head_bytes)
+
+
 def masked(headers: Headers) -> Headers:
     """The pairs with credentials replaced by `***`, the scheme before one kept: `Bearer ***`."""
-    places = _secret_places(tuple(map(_name, headers)))
-    if not places:
-        return list(headers)
-    out = list(headers)
-    for place in places:
-        name, value = out[place]
-        out[place] = (name, _mask(value))
-    return out
+    return [(name, _mask(value)) if is_secret(name) else (name, value) for name, value in headers]
 
 
 def _mask(value: bytes) -> bytes:
     scheme, space, rest = value.partition(b" ")
-    return scheme + b" " + MASK if space and rest and scheme.isalpha() and len(scheme) <= 16 else MASK
-
-
-@lru_cache(maxsize=128)  # a client sends the same names in the same order again and again
-def _secret_places(names: tuple[bytes, ...]) -> tuple[int, ...]:
-    return tuple(place for place, name in enumerate(names) if is_secret(name))
+    return scheme + b" " + MASK if space and rest and scheme.lower() in SCHEMES else MASK
 
 
 def is_secret(name: bytes) -> bool:
     """Whether a header, by its name, may hold a credential or say whose it is."""
+    return _is_secret(name) if len(name) <= NAME_BYTES else _is_secret.__wrapped__(name)
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: bytes) -> bool:
     low = name.lower()
     return low not in _NOT_SECRET and (low in _IDENTITIES or any(word in low for word in SECRET_WORDS))
 

@@ -88,7 +88,7 @@ class Server:
         self._lag = LoopLag(self._loop)
         self._tracing: Tracing | None = tracing(env, version)
         self._calllog = CallLog(1, text=settings.log == "text") if settings.log != "off" else None
-        self.recent = Recent(settings.recent) if settings.recent else None
+        self.recent = Recent(settings.recent, self._loop.call_later) if settings.recent else None
         self._log_handler: LogHandler | None = None
         self._outside = self._make_outside(recorders)
         self._handler: Handler | None = None

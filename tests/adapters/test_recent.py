@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -105,7 +106,9 @@ def test_nothing_secret_is_kept() -> None:
         (b"authorization", b"Bearer sk-1", b"Bearer ***"),
         (b"Authorization", b"sk-1 and more", b"***"),
         (b"PROXY-AUTHORIZATION", b"Basic eDp5", b"Basic ***"),
-        (b"x-my-api-key", b"sk 1", b"sk ***"),
+        (b"x-my-api-key", b"sk 1", b"***"),
+        (b"x-" + b"long-" * 50 + b"key", b"sk-1", b"***"),
+        (b"x-api-key", b"bearer sk-1", b"bearer ***"),
         (b"X-Auth-Token", b"", b"***"),
         (b"Cookie", b"a=b; c=d", b"***"),
         (b"OpenAI-Organization", b"org-1", b"***"),
@@ -162,7 +165,7 @@ def test_requests_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert kept.held_bytes <= 10_000
 
     assert 9 <= len(kept) <= 11
-    assert kept.held_bytes == sum(call.size_bytes for call in kept.latest())
+    assert kept.held_bytes == sum(call.head_bytes + len(call.body or b"") for call in kept.latest())
 
 
 def test_heads_alone_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +224,26 @@ def test_an_endless_model_name_is_cut() -> None:
 
     assert len(repr(only)) < 4000
     assert only.told()["model"] == "x" * 255 + "…"
+
+
+def test_a_call_that_just_ended_is_masked_a_moment_later_at_the_latest() -> None:
+    put_off: list[tuple[float, Callable[[], None]]] = []
+    kept = Recent(3, lambda wait_s, act: put_off.append((wait_s, act)))
+    for number in range(5):
+        ended(kept, f"c{number}", b"x" * 100)
+    was = len(kept)
+    waits = [wait_s for wait_s, _ in put_off]
+    put_off[0][1]()
+    gc.collect()
+
+    assert (was, waits) == (3, [recent.FRESH_S])
+    assert "canary" not in repr(kept._calls)
+    assert not kept._fresh
+    assert [call.id for call in kept.latest()] == ["c4", "c3", "c2"]
+    assert kept.held_bytes == sum(call.head_bytes + 100 for call in kept.latest())
+    ended(kept, "c5")
+    assert len(put_off) == 2
+    assert "canary" not in repr(kept.latest())
 
 
 def test_the_generations_of_kept_calls_are_known() -> None:
