@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 HIGH_BYTES = 64 * 1024  # unread, before the writer is asked to pause: one socket buffer
@@ -33,6 +34,7 @@ class End(asyncio.Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.peer: End = self
+        self.on_write: Callable[[], None] | None = None  # called within each write, in the writer's context
         self._loop = loop
         self._protocol: asyncio.Protocol | None = None
         self._socket = _NoSocket()
@@ -85,6 +87,8 @@ class End(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if not self._closing and data:
+            if self.on_write is not None:
+                self.on_write()
             self.peer._take(bytes(data))
 
     def can_write_eof(self) -> bool:
