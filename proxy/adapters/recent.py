@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from functools import lru_cache
 from itertools import chain, islice
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from proxy.adapters.calllog import Line, line_of, told
+from proxy.adapters.masking import masked, masked_query
 from proxy.core.body import Headers
 from proxy.core.call import Call
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, is_stream
@@ -28,13 +28,8 @@ BODY_BYTES = 64 * 1024  # of one: what a policy reads without waiting (`hold.PEE
 HELD_BYTES = 4 * 1024 * 1024  # of all: under a hundredth of a sidecar's memory limit
 FRESH_S = 0.2  # how long an ended call may wait, credentials and all, to be masked
 WAITING = 256  # ended calls that a slow subscriber may be behind
-MASK = b"***"
-SCHEMES = frozenset((b"bearer", b"basic", b"digest", b"token", b"apikey"))
 STREAM: Headers = [(b"content-type", b"text/event-stream")]  # what is kept of a reply's headers
-NAME_BYTES = 64  # of a header name whose meaning is remembered: longer ones are nobody's usual header
-SECRET_WORDS = (b"auth", b"key", b"token", b"secret", b"cookie", b"password", b"credential", b"signature")
-_NOT_SECRET = frozenset((b"idempotency-key", b"sec-websocket-key"))
-_IDENTITIES = frozenset((b"openai-organization", b"openai-project"))
+
 
 class Ended(NamedTuple):
     """A call that is over."""
@@ -240,39 +235,6 @@ def _settled(fresh: _Fresh) -> Ended:
     told_headers = masked(headers)
     head_bytes = len(target) + sum(map(len, chain.from_iterable(told_headers)))
     return Ended(line[1], line, line[2], target, told_headers, body, line[8], line[-1], generation, matched, head_bytes)
-
-
-def masked(headers: Headers) -> Headers:
-    """The pairs with credentials replaced by `***`, the scheme before one kept: `Bearer ***`."""
-    return [(name, _mask(value)) if is_secret(name) else (name, value) for name, value in headers]
-
-
-def _mask(value: bytes) -> bytes:
-    scheme, space, rest = value.partition(b" ")
-    return scheme + b" " + MASK if space and rest and scheme.lower() in SCHEMES else MASK
-
-
-def is_secret(name: bytes) -> bool:
-    """Whether a header, by its name, may hold a credential or say whose it is."""
-    return _is_secret(name) if len(name) <= NAME_BYTES else _is_secret.__wrapped__(name)
-
-
-@lru_cache(maxsize=1024)
-def _is_secret(name: bytes) -> bool:
-    low = name.lower()
-    return low not in _NOT_SECRET and (low in _IDENTITIES or any(word in low for word in SECRET_WORDS))
-
-
-def masked_query(target: bytes) -> bytes:
-    """The target with each value of its query replaced: names tell what was asked, values may be keys."""
-    path, mark, query = target.partition(b"?")
-    if not mark or not query:
-        return target
-    return path + b"?" + b"&".join(name + b"=" + MASK if equals else name for name, equals, _ in _pairs(query))
-
-
-def _pairs(query: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    return [pair.partition(b"=") for pair in query.split(b"&")]
 
 
 def _trace_of(id: str) -> int:
