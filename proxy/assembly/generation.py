@@ -38,6 +38,7 @@ class Outside:
     count_exchange: Callable[[str, str], None] | None = None
     holds: Holds = field(default_factory=Holds)
     keep: Callable[[Call, bytes], None] | None = None  # bodies that policies read, for an explanation later
+    network: Callable[[Declared, Clock], Sender] | None = None  # stands in for the real one
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ def _upstream(declared: Declared, home: bool, outside: Outside, before: Generati
     old = before.upstreams.get(declared.name) if before is not None else None
     if old is not None and old.is_same(declared, home):
         return old
-    return Upstream(declared, home, open_pool(declared, outside.clock), outside.count_exchange)
+    return Upstream(declared, home, (outside.network or open_pool)(declared, outside.clock), outside.count_exchange)
 
 
 def open_pool(declared: Declared, clock: Clock) -> Sender:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.adapters.upstream import tls_files
 from proxy.assembly.rules import Part, Rule
 from proxy.assembly.stack import KINDS
+from proxy.assembly.warnings import warned
 from proxy.policy import document
-from proxy.policy.document import Loaded, Policy
-from proxy.policy.match_spec import MatchSpec
-from proxy.policy.problems import PolicyError, Problem, Severity
-from proxy.policy.secrets import Env
+from proxy.policy.document import Loaded
+from proxy.policy.problems import PolicyError, Problem
+from proxy.policy.secrets import Env, ReadFile, read_file
 from proxy.policy.upstreams import Upstream as Declared
+from proxy.policy.yaml12 import Parsed
 
 NO_UPSTREAM = "default"  # home's name while none is declared: `check` and `explain` need no url
 _SPECS = {name: kind.spec for name, kind in KINDS.items()}
@@ -52,7 +53,7 @@ def load(path: Path | None, env: Env, *, no_secrets: bool = False, upstream: str
     if path is None:
         loaded = document.load_texts([], _SPECS, env, no_secrets=no_secrets, upstream=upstream)
     else:
-        loaded = document.load(path, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=(unobservable, covered))
+        loaded = document.load(path, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=(unobservable, warned))
     home = loaded.home or NO_UPSTREAM
     if bypass:
         return Policies(loaded, (), {name: _untouched(declared) for name, declared in loaded.upstreams.items()}, home)
@@ -66,8 +67,20 @@ def _untouched(declared: Declared) -> Declared:
 
 def load_text(text: str, name: str, env: Env, *, no_secrets: bool = False, upstream: str | None = None) -> Policies:
     """The same of one text."""
-    checks = (unobservable, covered)
-    loaded = document.load_text(text, name, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=checks)
+    return load_texts([(name, text)], env, no_secrets=no_secrets, upstream=upstream)
+
+
+def load_texts(
+    texts: Iterable[tuple[str, str | bytes] | Parsed],
+    env: Env,
+    *,
+    no_secrets: bool = False,
+    upstream: str | None = None,
+    read_secret: ReadFile = read_file,
+) -> Policies:
+    """The same of several texts, as one folder."""
+    checks = (unobservable, warned)
+    loaded = document.load_texts(texts, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=checks, read_secret=read_secret)
     return Policies(loaded, compiled(loaded), loaded.upstreams, loaded.home or NO_UPSTREAM)
 
 
@@ -114,40 +127,3 @@ def unobservable(loaded: Loaded) -> Iterator[Problem]:
             for name in policy.apply:
                 if KINDS[name].shadow is None:
                     yield policy.problem(("apply", name), f"'{name}' cannot run in shadow", "use mode: enforce or mode: off")
-
-
-def covered(loaded: Loaded) -> Iterator[Problem]:
-    """Policies that set what an earlier one has always set by then, so that they never act there."""
-    before: list[Policy] = []
-    for policy in loaded.policies:
-        if policy.mode != "enforce":
-            continue
-        for name, spec in policy.apply.items():
-            for field in sorted(KINDS[name].fields(spec)):
-                first = next((one for one in before if _sets(one, name, field) and covers(one.match, policy.match)), None)
-                if first is not None:
-                    what = f"{name}.{field}" if field else name
-                    message = f"`{what}` never acts: '{first.name}' ({first.place('name')}) matches whenever this does, and comes first"
-                    hint = "the first in file order wins; put the narrower one first"
-                    yield policy.problem(("apply", name), message, hint, Severity.WARNING)
-        before.append(policy)
-
-
-def _sets(policy: Policy, kind: str, field: str) -> bool:
-    spec = policy.apply.get(kind)
-    return spec is not None and field in KINDS[kind].fields(spec)
-
-
-def covers(wide: MatchSpec, narrow: MatchSpec) -> bool:
-    """Whether `wide` surely holds wherever `narrow` does: it asks nothing that `narrow` does not ask at least as strictly."""
-    for name in wide.model_fields_set:
-        asked = getattr(wide, name)
-        if asked is None:
-            continue
-        given = getattr(narrow, name)
-        if name in ("endpoint", "model", "path", "has", "signals") and given is not None:
-            if not set(given) <= set(asked):
-                return False
-        elif asked != given:
-            return False
-    return True

@@ -18,10 +18,10 @@ from proxy.policy.match_spec import MatchSpec
 from proxy.policy.problems import Path, Place, PolicyError, Problem, Severity, ordered
 from proxy.policy.references import References
 from proxy.policy.secrets import Env, ReadFile, read_file
-from proxy.policy.source import Source, read_source
+from proxy.policy.source import Source, read_source, source_of
 from proxy.policy.spec import Spec
 from proxy.policy.upstreams import Upstream
-from proxy.policy.yaml12 import MAX_BYTES
+from proxy.policy.yaml12 import MAX_BYTES, Parsed
 
 MAX_FILES = 1000
 
@@ -49,13 +49,27 @@ class Policy:
 
 
 @dataclass(slots=True, frozen=True)
+class Signal:
+    """One named condition. All of those that it names are sound."""
+
+    name: str
+    match: MatchSpec
+    condition: Condition
+    source: Source = field(repr=False)
+
+    def problem(self, path: Path, message: str, hint: str = "", severity: Severity = Severity.ERROR) -> Problem:
+        """A problem of it, for checks of the floors above."""
+        return self.source.problem(("signals", self.name, *path), message, hint, severity)
+
+
+@dataclass(slots=True, frozen=True)
 class Loaded:
     """All files as one: what a pipeline is made of. Nothing in it is read from a file again but its secrets."""
 
     files: tuple[str, ...]
     upstreams: Mapping[str, Upstream]  # in order of declaration
     home: str | None  # where calls go by default; None when no upstream is declared
-    signals: Mapping[str, Condition]
+    signals: Mapping[str, Signal]
     policies: tuple[Policy, ...]  # in order of precedence, those that are off too
     limits: LimitsSpec
     warnings: tuple[Problem, ...]
@@ -112,17 +126,22 @@ def load_text(
 
 
 def load_texts(
-    texts: Iterable[tuple[str, str | bytes]],
+    texts: Iterable[tuple[str, str | bytes] | Parsed],
     kinds: Mapping[str, type[Spec]],
     env: Env,
     *,
     no_secrets: bool = False,
     upstream: str | None = None,
     checks: Sequence[Check] = (),
+    read_secret: ReadFile = read_file,
 ) -> Loaded:
-    """Several texts as one folder, in the order given. Raises PolicyError."""
-    data = [(name, text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text) for name, text in texts]
-    return _build(data, Setting(kinds, env, no_secrets, upstream, checks), [])
+    """Several texts as one folder, in the order given; what was parsed elsewhere keeps its places there. Raises PolicyError."""
+    given = [each if isinstance(each, Parsed) else (each[0], _encoded(each[1])) for each in texts]
+    return _build(given, Setting(kinds, env, no_secrets, upstream, checks, read_secret), [])
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def policy_files(folder: str | os.PathLike[str]) -> list[str]:
@@ -173,14 +192,14 @@ def _bytes_of(file: str, problems: list[Problem]) -> bytes | None:
         return None
 
 
-def _build(texts: Sequence[tuple[str, bytes]], setting: Setting, problems: list[Problem]) -> Loaded:
+def _build(texts: Sequence[tuple[str, bytes] | Parsed], setting: Setting, problems: list[Problem]) -> Loaded:
     model = document_model(setting.kinds)
-    sources = [read_source(data, file, model) for file, data in texts]
+    sources = [source_of(each, model) if isinstance(each, Parsed) else read_source(each[1], each[0], model) for each in texts]
     for source in sources:
         problems.extend(source.problems)
     references = References(sources, setting.upstream)
     upstreams = references.resolve(setting.env, setting.read_secret, setting.no_secrets)
-    compiler = Compiler(references.sound_signals)
+    compiler = Compiler({name: spec for name, (spec, _) in references.sound_signals.items()})
     policies = tuple(
         _policy(source, index, spec, compiler)
         for source in sources
@@ -189,10 +208,10 @@ def _build(texts: Sequence[tuple[str, bytes]], setting: Setting, problems: list[
     )
     problems.extend(references.problems)
     loaded = Loaded(
-        tuple(file for file, _ in texts),
+        tuple(source.file for source in sources),
         upstreams,
         references.home,
-        {name: compiler.signal(name) for name in references.sound_signals},
+        {name: Signal(name, spec, compiler.signal(name), source) for name, (spec, source) in references.sound_signals.items()},
         policies,
         references.limits,
         (),
@@ -205,10 +224,11 @@ def _build(texts: Sequence[tuple[str, bytes]], setting: Setting, problems: list[
     return replace(loaded, warnings=ordered(problems))
 
 
-def _revision(texts: Sequence[tuple[str, bytes]]) -> str:
+def _revision(texts: Sequence[tuple[str, bytes] | Parsed]) -> str:
     """Of names without their folder, so that a mounted copy has the revision of its source."""
     digest = hashlib.sha256()
-    for file, data in texts:
+    for each in texts:
+        file, data = (each.file, repr(each.value).encode("utf-8", "surrogatepass")) if isinstance(each, Parsed) else each
         name = os.path.basename(file).encode("utf-8", "surrogateescape")
         digest.update(b"%d:%s%d:%s" % (len(name), name, len(data), data))
     return digest.hexdigest()[:12]

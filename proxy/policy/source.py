@@ -61,7 +61,11 @@ class Source:
 
 def read_source(data: bytes | str, file: str, model: type[DocumentSpec]) -> Source:
     """Reads and validates one file."""
-    parsed = parse(data, file)
+    return source_of(parse(data, file), model)
+
+
+def source_of(parsed: Parsed, model: type[DocumentSpec]) -> Source:
+    """Validates what was read."""
     source = Source(parsed, problems=list(parsed.problems))
     value = parsed.value
     if not isinstance(value, dict):
