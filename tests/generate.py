@@ -9,11 +9,11 @@ from pathlib import Path
 import orjson
 
 from proxy.assembly.reference import filled
-from proxy.assembly.schema import policy_schema
+from proxy.assembly.schema import policy_schema, suite_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "policies" / "README.md",)
-SCHEMAS = {ROOT / "policies" / "schema.json": policy_schema}
+SCHEMAS = {ROOT / "policies" / "schema.json": policy_schema, ROOT / "policies" / "tests.schema.json": suite_schema}
 
 
 def made() -> Iterator[tuple[Path, str]]:

@@ -16,6 +16,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from proxy.assembly.stack import STACK
+from proxy.openai.endpoints import MEANINGS
+from proxy.policy.case_spec import SuiteSpec
 from proxy.policy.document_spec import document_model
 from proxy.policy.scalars import scalar
 from proxy.policy.spec import Spec
@@ -30,6 +32,7 @@ _BOUNDS = {
     "exclusiveMaximum": "less than {}",
 }
 _UNIT = {"duration": "1s", "size": "1B", "share": "1%"}  # a text of each, to write a bound in the same unit
+_MEANINGS = {"endpoint": MEANINGS}
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -43,6 +46,11 @@ def policy_schema(kinds: Mapping[str, type[Spec]] | None = None) -> JsonSchema:
     return out
 
 
+def suite_schema() -> JsonSchema:
+    """The schema of a test file of policies."""
+    return schema_of(SuiteSpec, "urn:chassis:tests:1", "Chassis policy tests")
+
+
 def schema_of(model: type[BaseModel], urn: str, title: str) -> JsonSchema:
     """The schema of a model, as editors want it."""
     made = model.model_json_schema(ref_template="#/definitions/{model}", schema_generator=_Plain)
@@ -51,7 +59,14 @@ def schema_of(model: type[BaseModel], urn: str, title: str) -> JsonSchema:
     for node in list(_nodes(out)):
         _finish(node)
     for name, each in out["definitions"].items():
-        each["title"] = name
+        if "enum" in each:  # what the field says of it is nearer
+            each.pop("description", None)
+            each.pop("title", None)
+        else:
+            each["title"] = name
+    for name, meanings in _MEANINGS.items():
+        if name in out["definitions"]:
+            out["definitions"][name]["enumDescriptions"] = [meanings[value] for value in out["definitions"][name]["enum"]]
     return out
 
 
@@ -89,7 +104,7 @@ def _finish(node: JsonSchema) -> None:
         node["propertyNames"] = {**node.get("propertyNames", {}), "pattern": pattern}
     if str(node.get("title", "")).endswith("Spec"):
         node["title"] = _noun(node["title"])
-    if node.get("default", ...) in ([], {}):
+    if node.get("default", ...) in (None, [], {}):
         del node["default"]
     for arm in node.get("anyOf", ()) if isinstance(node.get("anyOf"), list) else ():
         if arm.get("type") == "array" and "title" not in arm:
@@ -116,13 +131,17 @@ def _describe(node: JsonSchema) -> None:
 def _bounds(node: JsonSchema) -> str:
     """The bounds of a number in words. Those of a text with a unit are taken out: JSON Schema cannot say them."""
     written = _UNIT.get(str(node.get("title")), 0)
-    words = [form.format(with_unit(node[key], written)) for key, form in _BOUNDS.items() if _is_number(node.get(key))]
+    said = {key: with_unit(node[key], written) for key in _BOUNDS if _is_number(node.get(key))}
+    if {"minimum", "maximum"} <= said.keys():
+        words = f"{said['minimum']} to {said['maximum']}"
+    else:
+        words = ", ".join(_BOUNDS[key].format(bound) for key, bound in said.items())
     if node.get("type") == "string":
         if node.get("exclusiveMinimum") == 0:
             node["pattern"] = node["pattern"].replace("^", r"^(?!0+(\.0+)?[a-zA-Z%]+$)", 1)
         for key in _BOUNDS:
             node.pop(key, None)
-    return ", ".join(words)
+    return words
 
 
 def _is_number(value: object) -> bool:
@@ -155,22 +174,22 @@ _POLICY = {
 _SNIPPETS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "": (
         {
-            "label": "policy file",
+            "label": "new policy file",
             "description": "A file with one policy.",
             "body": {"version": 1, "policies": [_POLICY]},
         },
     ),
     "policy": (
-        {"label": "policy", "description": "For which calls, and what then.", "body": _POLICY},
+        {"label": "new policy", "description": "For which calls, and what then.", "body": _POLICY},
         {
-            "label": "policy in shadow",
+            "label": "new policy in shadow",
             "description": "It decides and reports, and changes nothing.",
             "body": {"name": "${1:a-trial}", "mode": "shadow", **{key: _POLICY[key] for key in ("match", "apply")}},
         },
     ),
     "upstream": (
         {
-            "label": "upstream",
+            "label": "new upstream",
             "description": "An API with a key of its own.",
             "body": {"url": "${1:https://api.example.com/v1}", "key": "\\${${2:EXAMPLE_API_KEY}\\}"},
         },

@@ -5,13 +5,16 @@ from __future__ import annotations
 import click
 import orjson
 
-from proxy.assembly.schema import policy_schema
+from proxy.assembly.schema import policy_schema, suite_schema
 
 
 @click.command()
-def schema() -> None:
+@click.option("--tests", is_flag=True, help="That of test files (*.test.yaml) instead.")
+def schema(tests: bool) -> None:
     """Print the JSON Schema of policy files, from which editors complete and check.
 
-    Begin a policy file with: # yaml-language-server: $schema=./schema.json
+    Keep it in a file beside the policies, and begin each of them with this line:
+
+        # yaml-language-server: $schema=./schema.json
     """
-    click.echo(orjson.dumps(policy_schema(), option=orjson.OPT_INDENT_2))
+    click.echo(orjson.dumps(suite_schema() if tests else policy_schema(), option=orjson.OPT_INDENT_2))

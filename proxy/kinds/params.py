@@ -15,16 +15,16 @@ from pydantic import ConfigDict, Field, model_validator
 from proxy.core.call import Call
 from proxy.core.reply import Reply
 from proxy.core.service import Service
-from proxy.openai.parameters import almost
+from proxy.openai.parameters import WITH_BODY, almost
 from proxy.openai.payload import MISSING, Payload, Unread
 from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.problems import shortened
 from proxy.policy.spec import Json, Spec, Wrong
+from proxy.policy.units import Form
 from proxy.policy.view import View, Warned
 
 Edit = Callable[[Payload, str, Any], Payload]
-WITH_PARAMETERS = ("chat", "responses", "completions", "embeddings", "images", "audio", "batches", "other")  # in a JSON body
 NOT_PARAMETERS = {
     "model": "use `rewrite: {model: …}`",
     "messages": "use `instruct`",
@@ -33,9 +33,7 @@ NOT_PARAMETERS = {
     "prompt": "it is the prompt",
     "stream": "it changes the form of the reply, which the app chose",
 }
-
-
-Parameter = Annotated[str, Field(json_schema_extra={"title": "parameter", "not": {"enum": list(NOT_PARAMETERS)}})]
+Parameter = Annotated[str, Form("parameter", f"^(?!({'|'.join(NOT_PARAMETERS)})$)", "a parameter, and neither the model nor the prompt")]
 
 
 class ParamsSpec(Spec):
@@ -43,12 +41,16 @@ class ParamsSpec(Spec):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"required": ["defaults"], "properties": {"defaults": {"minProperties": 1}}},
-                {"required": ["overrides"], "properties": {"overrides": {"minProperties": 1}}},
-                {"required": ["max"], "properties": {"max": {"minProperties": 1}}},
-                {"required": ["remove"], "properties": {"remove": {"minItems": 1}}},
-            ],
+            "minProperties": 1,
+            "if": {"maxProperties": 1},
+            "then": {
+                "properties": {
+                    "defaults": {"minProperties": 1},
+                    "overrides": {"minProperties": 1},
+                    "max": {"minProperties": 1},
+                    "remove": {"minItems": 1},
+                }
+            },
             "examples": [{"overrides": {"temperature": 0}, "max": {"max_tokens": 4096}}],
         }
     )
@@ -79,7 +81,7 @@ def _fields(spec: ParamsSpec) -> frozenset[str]:
 
 
 def _warn(spec: ParamsSpec, view: View) -> Iterable[Warned]:
-    yield from view.idle(WITH_PARAMETERS, "`params`")
+    yield from view.idle(WITH_BODY, "`params`")
     for name, cap in spec.max.items():
         default = spec.defaults.get(name)
         if isinstance(default, (int, float)) and not isinstance(default, bool) and default > cap:

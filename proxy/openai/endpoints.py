@@ -28,6 +28,20 @@ class Endpoint(StrEnum):
     OTHER = "other"
 
 
+MEANINGS = {
+    Endpoint.CHAT: "POST …/chat/completions",
+    Endpoint.RESPONSES: "POST …/responses",
+    Endpoint.COMPLETIONS: "POST …/completions, the older form without messages",
+    Endpoint.EMBEDDINGS: "POST …/embeddings",
+    Endpoint.IMAGES: "POST …/images/generations, …/edits, …/variations",
+    Endpoint.AUDIO: "POST …/audio/speech, …/transcriptions, …/translations",
+    Endpoint.FILES: "…/files: upload, list, read and delete",
+    Endpoint.BATCHES: "…/batches: make, list, read and cancel",
+    Endpoint.MODELS: "…/models: list, read and delete",
+    Endpoint.REALTIME: "GET …/realtime, the WebSocket",
+    Endpoint.OTHER: "all else: fine-tuning, stored answers, vector stores, …",
+}
+
 _POSTED = {
     b"responses": Endpoint.RESPONSES,
     b"completions": Endpoint.COMPLETIONS,

@@ -54,8 +54,8 @@ class RangeSpec(Spec):
     """A number between bounds; at least one of them."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
-    below: int | None = Field(None, ge=1, le=100_000_000, description="True for fewer than this.")
-    at_least: int | None = Field(None, ge=1, le=100_000_000, description="True for this many and more.")
+    below: int | None = Field(None, ge=1, le=100_000_000, description="True for fewer than this.", examples=[400])
+    at_least: int | None = Field(None, ge=1, le=100_000_000, description="True for this many and more.", examples=[4000])
 
     @model_validator(mode="after")
     def _agrees(self) -> RangeSpec:
@@ -84,8 +84,8 @@ class HeaderSpec(Spec):
 class KeywordsSpec(Spec):
     """Whole words or phrases, in any case. All three lists that are given must hold."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in ("any_of", "all_of", "none_of")]})
-    any_of: Keywords | None = Field(None, description="True when one of them is in the text.")
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "if": {"required": ["in"]}, "then": {"minProperties": 2}})
+    any_of: Keywords | None = Field(None, description="True when one of them is in the text.", examples=[["contract", "root cause"]])
     all_of: Keywords | None = Field(None, description="True when each of them is in the text.")
     none_of: Keywords | None = Field(None, description="True when none of them is in the text.")
     in_: OneOrMany[Role] | None = Field(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from proxy.assembly.schema import DRAFT, policy_schema
+from proxy.assembly.schema import DRAFT, policy_schema, suite_schema
 from proxy.assembly.stack import STACK
 from proxy.policy.document_spec import document_model
 from proxy.policy.source import read_source
@@ -24,6 +25,7 @@ from tests.policy.test_hostile import JUNK, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
 WRONG = sorted((ROOT / "tests" / "policy" / "wrong").glob("*.yaml"))
+SPECS: dict[str, type[Spec]] = {kind.name: kind.spec for kind in STACK}
 LEFT_TO_CHECK = {  # wrong files that a schema cannot refuse, and why
     "of the text, and gone when a value is made of it": {
         "duplicate_in_one_line", "duplicate_key", "duplicate_upstream", "list_key", "merge_of_text", "null_key", "number_key", "own_tag",
@@ -53,7 +55,7 @@ SEMANTIC = (  # what check says, and a schema cannot, of mutated files
     "is not a host name", "neither a host name", "the host or port", "the name 'p'", "is taken by", "a url may",
     "needs `model` or `upstream`",
     "a '${' is not closed", "a keyword needs a letter", "nothing is resolved in a url", "a secret file needs", "no upstream may be there",
-    "stands alone", "is declared differently", "no signal is declared", "no upstream is declared",
+    "stands alone", "needs one of `defaults`", "is declared differently", "no signal is declared", "no upstream is declared",
 )  # fmt: skip
 
 
@@ -66,8 +68,9 @@ def without_announcement(data: bytes) -> bytes:
     return b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(b"#! "))
 
 
-def test_the_schema_is_one_of_draft_7() -> None:
-    schema = policy_schema()
+@pytest.mark.parametrize("made", [policy_schema, suite_schema])
+def test_a_schema_is_one_of_draft_7(made: Callable[[], dict[str, Any]]) -> None:
+    schema = made()
 
     assert schema["$schema"] == DRAFT
     assert jsonschema_rs.meta.is_valid(schema)
@@ -93,6 +96,59 @@ def test_a_shipped_policy_file_is_valid_and_names_the_schema(file: Path) -> None
 
         assert found == []
         assert file.parent.name != "policies" or file.read_text().startswith("# yaml-language-server: $schema=./schema.json\n")
+
+
+@pytest.mark.parametrize("made", [policy_schema, suite_schema])
+def test_every_key_is_described_and_no_other_is_allowed(made: Callable[[], dict[str, Any]]) -> None:
+    schema = made()
+    objects = [node for node in mappings(schema) if "properties" in node and "type" in node]
+
+    assert len(objects) > 12
+    for node in objects:
+        assert node["additionalProperties"] is False, node["title"]
+        for key, field in node["properties"].items():
+            target = schema["definitions"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
+            assert field.get("description") or target["description"], (node["title"], key)
+
+
+def test_every_kind_has_an_example_that_it_takes() -> None:
+    for kind in STACK:
+        examples = policy_schema()["definitions"][kind.name]["examples"]
+
+        assert examples
+        for example in examples:
+            assert structure_says(json.dumps({"version": 1, "policies": [{"name": "p", "apply": {kind.name: example}}]}), SPECS) == []
+
+
+def test_every_example_of_a_field_is_one_that_it_takes() -> None:
+    schema = policy_schema()
+    found = 0
+    for node in mappings(schema):
+        for example in node.get("examples", ()) if isinstance(node.get("examples"), list) else ():
+            found += 1
+            of_field = {"definitions": schema["definitions"], **{key: each for key, each in node.items() if key != "examples"}}
+
+            assert jsonschema_rs.Draft7Validator(of_field).is_valid(example), (node.get("description"), example)
+    assert found > 12
+
+
+def filled_in(body: Any) -> Any:
+    """A snippet as an editor puts it in, each place left at its default."""
+    if isinstance(body, dict):
+        return {filled_in(key): filled_in(each) for key, each in body.items()}
+    if isinstance(body, list):
+        return [filled_in(each) for each in body]
+    return re.sub(r"\\(.)|\$\{\d:([^}]*)\}", lambda found: found[1] or found[2], body) if isinstance(body, str) else body
+
+
+def test_what_an_editor_puts_in_is_right() -> None:
+    bodies = [filled_in(snippet["body"]) for node in mappings(policy_schema()) for snippet in node.get("defaultSnippets", ())]
+
+    assert len(bodies) == 4
+    for body in bodies:
+        whole = {"version": 1, "upstreams": {"a": body}} if "url" in body else {"version": 1, "policies": [body]}
+
+        assert structure_says(json.dumps(body if "version" in body else whole), SPECS) == []
 
 
 @pytest.mark.parametrize("file", WRONG, ids=lambda file: file.stem)
@@ -192,6 +248,11 @@ TEXTS = {
     "share": ["1%", "100%", "100.1%", "099.5%", "1000%", "5"],
     "parameter": ["seed", "max_tokens", "model", "x"],
 }
+NAMES = {
+    "must be 1 to 63 letters, digits, '-', '_' and '.', the first a letter or digit": "name",
+    "must be 1 to 63 letters, digits, '_', '-' and '.', the first a letter or '_'": "label",
+    "must be a header name, and not one that belongs to the transport": "header name",
+}
 
 
 def drawn_object(node: dict[str, Any], root: dict[str, Any], draw: random.Random, depth: int) -> dict[str, Any]:
@@ -204,9 +265,9 @@ def drawn_object(node: dict[str, Any], root: dict[str, Any], draw: random.Random
         out[key] = drawn(properties[key], root, draw, depth + 1)
     if isinstance(node.get("additionalProperties"), dict) or node.get("additionalProperties") is True:
         inner = node["additionalProperties"] if isinstance(node["additionalProperties"], dict) else {}
-        titles = [title for title, texts in TEXTS.items() if node.get("propertyNames", {}).get("title") == title]
+        names = TEXTS[NAMES.get(node.get("propertyNames", {}).get("patternErrorMessage", ""), "parameter")]
         for _ in range(draw.randint(0, 2)):
-            out[draw.choice(TEXTS[titles[0]] if titles else ["a", "x-team", "seed"])] = drawn(inner, root, draw, depth + 1)
+            out[draw.choice(names)] = drawn(inner, root, draw, depth + 1)
     elif draw.random() < 0.02:
         out[draw.choice(["x", "name", "models"])] = draw.choice(JUNK[:20])
     return out
@@ -214,14 +275,13 @@ def drawn_object(node: dict[str, Any], root: dict[str, Any], draw: random.Random
 
 def test_schema_and_check_agree_on_files_made_from_the_schema() -> None:
     draw = random.Random(8)
-    kinds: dict[str, type[Spec]] = {kind.name: kind.spec for kind in STACK}
     schema = policy_schema()
     ends: list[str] = []
     for _ in range(500):
         value = drawn(schema, schema, draw)
         first = {"version": 1, "policies": value.get("policies", [])[:1]}
         upstreams = {"version": 1, "upstreams": value.get("upstreams", {})}
-        ends += [agreed(part, kinds, validator()) for part in (value, first, upstreams)]
+        ends += [agreed(part, SPECS, validator()) for part in (value, first, upstreams)]
 
     assert ends.count("both") > 130
     assert ends.count("neither") > 330

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from proxy.assembly.schema import policy_schema
+from proxy.assembly.schema import policy_schema, suite_schema
 from tests.cli.runs import chassis
 
 
@@ -13,6 +13,13 @@ def test_schema_prints_the_schema_of_policy_files_as_json() -> None:
 
     assert ran.exit_code == 0
     assert json.loads(ran.stdout) == policy_schema()
+
+
+def test_schema_prints_the_schema_of_test_files_as_json() -> None:
+    ran = chassis("schema", "--tests")
+
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout) == suite_schema()
 
 
 def test_schema_takes_no_path() -> None:
