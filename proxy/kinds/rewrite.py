@@ -16,6 +16,7 @@ from proxy.core.call import Call, Target
 from proxy.core.reply import Reply
 from proxy.core.service import Service
 from proxy.openai.moves import why_it_stays
+from proxy.openai.parameters import WITH_BODY
 from proxy.openai.payload import Unread
 from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
@@ -24,7 +25,6 @@ from proxy.policy.spec import Spec, Wrong
 from proxy.policy.view import View, Warned
 
 MOVABLE = ("chat", "responses", "completions", "embeddings", "images", "audio", "models")  # the others refer to what an upstream keeps
-WITH_MODEL = ("chat", "responses", "completions", "embeddings", "images", "audio", "batches", "other")  # in a JSON body
 ASKED_CHARS = 256  # of a model's name as the app gave it, in the journal: it may be anything
 
 
@@ -57,7 +57,7 @@ def _differs(field: str, mine: str, other: RewriteSpec) -> bool:
 
 def _warn(spec: RewriteSpec, view: View) -> Iterable[Warned]:
     if spec.model is not None:
-        yield from view.idle(WITH_MODEL, "`rewrite.model`", ("model",))
+        yield from view.idle(WITH_BODY, "`rewrite.model`", ("model",))
         if view.models == (spec.model,) and not view.may_shadow_later(lambda other: other.model is not None):
             message = f"changes nothing: the policy matches only calls that ask for '{shortened(spec.model)}' already"
             yield Warned(("model",), message, "take it out, or match other models")

@@ -235,4 +235,5 @@ def _revision(texts: Sequence[tuple[str, bytes] | Parsed]) -> str:
 
 
 def _policy(source: Source, index: int, spec: PolicySpec, compiler: Compiler) -> Policy:
-    return Policy(spec.name, spec.mode, spec.labels, spec.match, compiler.condition(spec.match), spec.apply.kinds(), source, index)
+    condition = compiler.condition(spec.match, owner=spec.name)
+    return Policy(spec.name, spec.mode, spec.labels, spec.match, condition, spec.apply.kinds(), source, index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from proxy.core.service import Layer
 if TYPE_CHECKING:
     from proxy.core.clock import Clock
     from proxy.policy.spec import Spec
+    from proxy.policy.view import View, Warned
 
 Observer = Callable[[Call], None]  # notes in the journal what a policy in shadow would have done; changes nothing
 
@@ -38,6 +39,10 @@ def _whole(spec: Any) -> frozenset[str]:
     return frozenset(("",))
 
 
+def _nothing(spec: Any, view: View) -> Iterable[Warned]:
+    return ()
+
+
 @dataclass(slots=True, frozen=True)
 class Kind:
     """One sort of policy. Constructors are pure; what `enforce` builds may hold state, which survives a reload of an unchanged spec."""
@@ -52,6 +57,12 @@ class Kind:
     A kind whose policies all add up returns none."""
     reads_body: Callable[[Any], bool] = field(default=lambda spec: False)
     """Whether the layer needs the request body held before the call starts."""
+    holds_reply: Callable[[Any], str] = field(default=lambda spec: "")
+    """What the layer keeps back of a reply, in words for an explanation, as `until its first content` or `whole`; empty: nothing."""
+    warn: Callable[[Any, View], Iterable[Warned]] = _nothing
+    """What is not wrong with a spec where it stands, but surely not meant: `chassis check` shows it. Never what is only likely."""
+    answers: bool = False
+    """It answers the call itself, always: what stands further in the stack never acts on a call that it matches."""
 
 
 Kinds = Mapping[str, Kind]

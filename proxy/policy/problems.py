@@ -15,10 +15,11 @@ Path = tuple[str | int, ...]
 
 
 class Severity(StrEnum):
-    """An error refuses the whole folder; a warning is only shown."""
+    """An error refuses the whole folder; a warning is only shown, unless `check --strict` is asked; a note says how things are."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(slots=True, frozen=True)
@@ -46,14 +47,14 @@ class Problem:
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        """The line that a person reads; editors jump to its place."""
+        """The line that a person reads; editors jump to its place. A terminal's control characters are spelled."""
         parts = [str(Place(self.file, self.line, self.column))]
-        if self.severity is Severity.WARNING:
-            parts.append("warning")
+        if self.severity is not Severity.ERROR:
+            parts.append(self.severity.value)
         if self.path:
             parts.append(self.path)
         parts.append(f"{self.message}; {self.hint}" if self.hint else self.message)
-        return ": ".join(parts)
+        return printable(": ".join(parts))
 
     def to_json(self) -> dict[str, str | int]:
         """The form for tools."""
@@ -77,8 +78,13 @@ class PolicyError(Exception):
 
 
 def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """By file, line and column, each told once."""
-    return tuple(sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column, p.path, p.message)))
+    """What refuses the folder first; then by file, line and column; each told once."""
+    return tuple(sorted(dict.fromkeys(problems), key=_rank))
+
+
+def _rank(problem: Problem) -> tuple[object, ...]:
+    warns = problem.severity is not Severity.ERROR
+    return warns, problem.file, problem.line, problem.column, problem.path, problem.message
 
 
 def problem_at(place: Place, path: Path, message: str, hint: str = "", severity: Severity = Severity.ERROR) -> Problem:
@@ -124,7 +130,12 @@ def listed(names: Sequence[str], limit: int = 24) -> str:
     return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
 
 
+def printable(text: str) -> str:
+    """`text` with its line breaks, escape sequences and direction marks spelled out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def shortened(text: str, limit: int = 60) -> str:
-    """One line of `text` for a message: control characters spelled, the middle of long ones left out."""
-    clean = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit * 2])
+    """One line of `text` for a message: control characters spelled, the end of long ones left out."""
+    clean = printable(text[: limit * 2])
     return clean if len(text) <= limit and len(clean) <= limit * 2 else f"{clean[: limit - 1]}…"

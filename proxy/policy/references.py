@@ -111,12 +111,12 @@ class References:
 
     # Signals
 
-    def _check_signals(self) -> dict[str, MatchSpec]:
+    def _check_signals(self) -> dict[str, tuple[MatchSpec, Source]]:
         """Those whose every reference leads to a sound signal."""
         self._heights: dict[str, int | None] = {}
         for name in self._signals:
             self._height(name, ())
-        return {name: spec for name, (spec, _) in self._signals.items() if self._heights.get(name) is not None}
+        return {name: signal for name, signal in self._signals.items() if self._heights.get(name) is not None}
 
     def _height(self, name: str, above: tuple[str, ...]) -> int | None:
         """How many signals deep a signal goes; None for one that cannot be used, its problem told."""

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.assembly.load import Policies, compiled, covers, load, load_text, refuse_own_listener, refuse_without_upstream
-from proxy.policy.match_spec import MatchSpec
+from proxy.assembly.load import Policies, compiled, load, load_text, refuse_own_listener, refuse_without_upstream
 from proxy.policy.problems import PolicyError
 from tests.assembly.engines import UPSTREAMS
 
@@ -14,81 +13,6 @@ POLICY = "- {name: p, match: {model: gpt-4o}, apply: {rewrite: {model: mini}}}\n
 
 def of(policies: str, **more: str) -> Policies:
     return load_text(f"version: 1\n{UPSTREAMS}\npolicies:\n{policies}", "p.yaml", {}, **more)
-
-
-def covered(first: str, second: str) -> list[str]:
-    loaded = of(f"- {{name: first, {first}}}\n- {{name: second, {second}}}\n")
-    return [str(warning) for warning in loaded.warnings if "never acts" in str(warning)]
-
-
-REWRITE = "apply: {rewrite: {model: a}}"
-
-
-@pytest.mark.parametrize(
-    ("wide", "narrow"),
-    [
-        ("{}", "{}"),
-        ("{}", "{endpoint: chat, stream: true}"),
-        ("{endpoint: chat}", "{endpoint: chat, model: x}"),
-        ("{endpoint: [chat, responses]}", "{endpoint: chat}"),
-        ("{model: [a, b]}", "{model: [b]}"),
-        ("{has: [tools, images]}", "{has: images, stream: true}"),
-        ("{prompt_tokens: {below: 5}}", "{prompt_tokens: {below: 5}, endpoint: chat}"),
-        ("{not: {model: a}}", "{not: {model: a}, stream: true}"),
-    ],
-)
-def test_a_policy_that_can_never_act_is_warned_of(wide: str, narrow: str) -> None:
-    (warning,) = covered(f"match: {wide}, {REWRITE}", f"match: {narrow}, {REWRITE}")
-
-    assert "`rewrite.model` never acts: 'first'" in warning
-
-
-@pytest.mark.parametrize(
-    ("wide", "narrow"),
-    [
-        ("{endpoint: chat}", "{}"),
-        ("{endpoint: chat}", "{endpoint: [chat, responses]}"),
-        ("{model: gpt-4o}", '{model: "gpt-4*"}'),
-        ("{stream: true}", "{stream: false}"),
-        ("{prompt_tokens: {below: 5}}", "{prompt_tokens: {below: 6}}"),
-        ("{keywords: {any_of: [a]}}", "{keywords: {any_of: [a, b]}}"),
-        ("{header: {x-a: b}}", "{header: {x-a: c}}"),
-        ("{not: {model: a}}", "{model: a}"),
-        ("{any: [{model: a}]}", "{model: b}"),
-        ("{all: [{model: a}]}", "{all: [{model: b}]}"),
-        ("{has: tools}", "{has: [tools, images]}"),
-    ],
-)
-def test_a_policy_that_may_act_is_not_warned_of(wide: str, narrow: str) -> None:
-    assert covered(f"match: {wide}, {REWRITE}", f"match: {narrow}, {REWRITE}") == []
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (f"mode: shadow, {REWRITE}", REWRITE),
-        (f"mode: off, {REWRITE}", REWRITE),
-        (REWRITE, f"mode: shadow, {REWRITE}"),
-        (REWRITE, "apply: {rewrite: {upstream: groq}}"),
-        ("apply: {params: {overrides: {a: 1}}}", "apply: {params: {overrides: {b: 1}}}"),
-        ("apply: {instruct: {append: a}}", "apply: {instruct: {append: a}}"),
-    ],
-)
-def test_what_does_not_compete_is_not_warned_of(first: str, second: str) -> None:
-    assert covered(first, second) == []
-
-
-def test_only_the_field_that_is_lost_is_warned_of() -> None:
-    (warning,) = covered(REWRITE, "apply: {rewrite: {model: b, upstream: groq}}")
-    (other,) = covered("apply: {params: {overrides: {a: 1}}}", "apply: {params: {max: {a: 1}, remove: [b]}}")
-
-    assert "`rewrite.model`" in warning
-    assert "`params.a`" in other
-
-
-def test_an_empty_match_covers_all() -> None:
-    assert covers(MatchSpec.read({}), MatchSpec.read({"model": ["a"]}))
-    assert not covers(MatchSpec.read({"model": ["a"]}), MatchSpec.read({}))
 
 
 def test_policies_that_are_off_are_not_compiled_and_keep_their_place() -> None:
