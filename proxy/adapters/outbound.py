@@ -7,6 +7,8 @@ Cost: nothing for home without settings; one pass over the headers otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
 from urllib.parse import unquote_to_bytes
 
 from proxy.core.body import Headers
@@ -17,7 +19,9 @@ NEVER = CREDENTIALS | {b"cookie", b"openai-organization", b"openai-project"}  # 
 TRACE = frozenset((b"traceparent", b"tracestate", b"baggage"))
 KEPT = frozenset((b"accept", b"user-agent", b"idempotency-key", b"expect", b"te", b"host", b"content-length", b"transfer-encoding"))
 KEPT_PREFIXES = (b"content-", b"accept-", b"x-stainless-")
+_first = itemgetter(0)
 DIGESTS = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest"))
+DIGESTS_AND_ENCODING = DIGESTS | {b"content-encoding"}
 
 
 @dataclass(slots=True, frozen=True)
@@ -94,5 +98,11 @@ def _name(pair: bytes) -> bytes:
 
 
 def without(headers: Headers, names: frozenset[bytes]) -> Headers:
-    """The pairs but those of `names`, lower case."""
-    return [pair for pair in headers if pair[0].lower() not in names]
+    """The pairs but those of `names`, lower case; the same list where there are none."""
+    gone = _places(tuple(map(_first, headers)), names)
+    return [pair for at, pair in enumerate(headers) if at not in gone] if gone else headers
+
+
+@lru_cache(maxsize=128)  # a client sends the same names in the same order again and again
+def _places(names: tuple[bytes, ...], wanted: frozenset[bytes]) -> frozenset[int]:
+    return frozenset(at for at, name in enumerate(names) if name.lower() in wanted)

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from proxy.adapters.outbound import DIGESTS, Outbound, without
+from proxy.adapters.outbound import DIGESTS, DIGESTS_AND_ENCODING, Outbound, without
 from proxy.core.body import Body, Headers
 from proxy.core.call import Call
 from proxy.core.faults import Failure
 from proxy.core.ports import CallRecord, ExchangeRecord
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import CHUNKED, LENGTH, Request
 from proxy.core.stage import Stage
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.upstreams import Upstream as Declared
@@ -92,7 +92,7 @@ class Upstream:
         if payload is None:
             if target is request.target and headers is request.headers:
                 return request
-            if request.framing is Framing.CHUNKED and not out.is_plain:
+            if request.framing is CHUNKED and not out.is_plain:
                 request.body.attach(_Trailers(out))
             return self._derived(request, target, headers, request.length, request.body)
         named = self._named(call, payload)
@@ -100,14 +100,14 @@ class Upstream:
             return request  # nothing changes, and its body has not been sent yet
         trailers = out.trailers(request.body.trailers)
         if named.edited:
-            headers = without(headers, DIGESTS | {b"content-encoding"} if named.decoded else DIGESTS)
-            trailers = without(trailers, DIGESTS)
-        length = named.size_bytes if request.framing is Framing.LENGTH else request.length
-        return self._derived(request, target, headers, length, Body.of(named.pieces(), trailers))
+            headers = without(headers, DIGESTS_AND_ENCODING if named.decoded else DIGESTS)
+            trailers = without(trailers, DIGESTS) if trailers else trailers
+        body = Body.of(named.pieces(), trailers)
+        return self._derived(request, target, headers, body.size if request.framing is LENGTH else request.length, body)
 
     def _derived(self, request: Request, target: bytes, headers: Headers, length: int, body: Body) -> Request:
         new = request.derive(target, headers, request.framing, length, body)
-        if new.named is not None:
+        if new.named is not None and self._out.own:
             new.named -= self._out.own  # the app's Connection header cannot take away what is ours
         return new
 

@@ -6,6 +6,8 @@ Cost: nothing measurable where no policy acted.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from proxy.core.body import Body, Headers
 from proxy.core.call import Call
 from proxy.core.faults import Failure, Fault, Refusal
@@ -83,19 +85,24 @@ class Answer:
             if call.trace is not None:
                 call.trace.detail = failure.told
         if call.journal.entries and (names := call.journal.acted()):
-            reply.headers = [*reply.headers, *self._told(call, reply, names)]
+            target = reply.target
+            model = target.model if target is not None and target.model != call.journal.model else None
+            told = _told(tuple(names), target.upstream if target is not None else None, model, call.allowance.spent, reply.origin)
+            reply.headers = [*reply.headers, *told]
         return reply
 
-    def _told(self, call: Call, reply: Reply, names: list[str]) -> Headers:
-        pairs = [(b"x-chassis-policies", ", ".join(names).encode("ascii", "replace"))]
-        if (target := reply.target) is not None:
-            pairs.append((b"x-chassis-upstream", target.upstream.encode("ascii", "replace")))
-            if target.model is not None and target.model != call.journal.model:
-                pairs.append((b"x-chassis-model", _one_line(target.model)))
-        pairs.append((b"x-chassis-exchanges", b"%d" % call.allowance.spent))
-        if reply.origin != "static":
-            pairs.append((b"x-chassis-origin", reply.origin.encode()))
-        return pairs
+
+@lru_cache(maxsize=256)  # what policies choose, of which there are few
+def _told(names: tuple[str, ...], upstream: str | None, model: str | None, exchanges: int, origin: str) -> tuple[tuple[bytes, bytes], ...]:
+    pairs = [(b"x-chassis-policies", ", ".join(names).encode("ascii", "replace"))]
+    if upstream is not None:
+        pairs.append((b"x-chassis-upstream", upstream.encode("ascii", "replace")))
+    if model is not None:
+        pairs.append((b"x-chassis-model", _one_line(model)))
+    pairs.append((b"x-chassis-exchanges", b"%d" % exchanges))
+    if origin != "static":
+        pairs.append((b"x-chassis-origin", origin.encode()))
+    return tuple(pairs)
 
 
 def _one_line(text: str) -> bytes:

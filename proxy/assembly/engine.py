@@ -25,18 +25,39 @@ from proxy.core.service import FaultReport, Service, compose
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload, Unread
 from proxy.openai.tokens import Tokens
+from proxy.policy import narrowing
+from proxy.policy.conditions import Condition
 from proxy.policy.facts import NO_BODY, Facts, TakesLong
 
+MODELS = 256  # names of models whose rules are remembered, for each endpoint
+MODEL_CHARS = 256  # of such a name: what is longer is no model
 STACKS = 1024  # sets of winners kept composed; a folder that has more at once composes again, at some 10 us
+
+
+Asked = tuple[Rule, Condition]  # a rule, and what is left to ask of its condition
 
 
 @dataclass(slots=True, frozen=True)
 class Candidates:
     """The rules that calls to one endpoint may match."""
 
-    enforced: tuple[Rule, ...]
+    enforced: tuple[Asked, ...]
     shadows: Shadows
     wants_body: bool  # a condition or a layer of theirs may read it
+    asks_model: bool
+    by_model: dict[str, tuple[Asked, ...]]  # those that are left for calls that name a model; emptied when full
+
+    def of_model(self, model: str) -> tuple[Asked, ...]:
+        """The rules that calls which name `model` may match."""
+        left = self.by_model.get(model)
+        if left is None:
+            narrowed = ((rule, narrowing.of_model(condition, model)) for rule, condition in self.enforced)
+            left = tuple((rule, condition) for rule, condition in narrowed if condition is not None)
+            if len(model) <= MODEL_CHARS:
+                if len(self.by_model) >= MODELS:
+                    self.by_model.clear()
+                self.by_model[model] = left
+        return left
 
 
 @dataclass(slots=True, frozen=True)
@@ -83,14 +104,16 @@ class Engine:
 
     def _of(self, rules: Sequence[Rule], endpoint: Endpoint) -> Candidates | None:
         mine = of_endpoint(rules, endpoint)
-        enforced = tuple(rule for rule in mine if not rule.shadow)
+        enforced = tuple((rule, narrowing.of_endpoint(rule.condition, endpoint)) for rule in mine if not rule.shadow)
         holds = self._holds_all and endpoint is not Endpoint.OTHER
         if not mine and not holds:
             return None
         return Candidates(
             enforced,
             Shadows([rule for rule in mine if rule.shadow], self._shelf, self._report, self._keep),
-            holds or any(rule.matches_body or rule.reads_body for rule in enforced),
+            holds or any(rule.matches_body or rule.reads_body for rule, _ in enforced),
+            any(narrowing.asks_model(condition) for _, condition in enforced),
+            {},
         )
 
     async def __call__(self, call: Call) -> Reply:
@@ -113,10 +136,14 @@ class Engine:
                         held_bytes, why = await self._hold(call, encoding)
             facts = self._facts(call, why)
             matched = []
-            for rule in candidates.enforced:
-                verdict = self._verdict(rule, facts, call)
-                while isinstance(verdict, TakesLong):
-                    verdict = await self._later(verdict, rule, facts, call)
+            for rule, condition in self._asked(candidates, call):
+                try:
+                    verdict = condition.test(facts)
+                except TakesLong as long:
+                    verdict = await self._settled(long, condition, rule, facts, call)
+                except Exception as bug:
+                    verdict = None
+                    self._broke(call, "match", bug, rule.name)
                 if verdict:
                     matched.append(rule)
             service = self._service(matched, facts, call)
@@ -134,11 +161,11 @@ class Engine:
         if self._holds_all or (body.ended and body.size <= PEEK_BYTES):
             return True
         facts = self._facts(call)
-        for rule in candidates.enforced:
+        for rule, condition in candidates.enforced:
             if not (rule.matches_body or rule.reads_body):
                 continue
             try:
-                verdict = rule.condition.test(facts)
+                verdict = condition.test(facts)
             except Exception:
                 return True  # the matching meets it again, and tells
             if (verdict is None and rule.matches_body) or (verdict and rule.reads_body):
@@ -179,24 +206,28 @@ class Engine:
             except Exception as bug:
                 self._broke(call, "body", bug)
 
-    def _verdict(self, rule: Rule, facts: Facts, call: Call) -> bool | TakesLong | None:
-        """Whether a condition is true, or what must be awaited first. One that breaks is not, and takes no other policy with it."""
+    def _asked(self, candidates: Candidates, call: Call) -> tuple[Asked, ...]:
+        """The rules to ask, without those that want another model."""
+        payload: Payload | None = call.payload
+        if payload is None or not candidates.asks_model:
+            return candidates.enforced
         try:
-            return rule.condition.test(facts)
-        except TakesLong as long:
-            return long
-        except Exception as bug:
-            self._broke(call, "match", bug, rule.name)
-            return None
+            return candidates.of_model(payload.model or "")
+        except Exception:
+            return candidates.enforced  # the conditions meet it again, and tell
 
-    async def _later(self, long: TakesLong, rule: Rule, facts: Facts, call: Call) -> bool | TakesLong | None:
-        """The same, after what would have held up the loop was done in slices."""
+    async def _settled(self, long: TakesLong, condition: Condition, rule: Rule, facts: Facts, call: Call) -> bool | None:
+        """The verdict after what would have held up the loop was done in slices. One that breaks takes no other policy with it."""
         try:
-            await facts.settle(long.limit)
+            while True:
+                await facts.settle(long.limit)
+                try:
+                    return condition.test(facts)
+                except TakesLong as more:
+                    long = more
         except Exception as bug:
             self._broke(call, "match", bug, rule.name)
             return None
-        return self._verdict(rule, facts, call)
 
     def _service(self, matched: Sequence[Rule], facts: Facts, call: Call) -> Service:
         if facts.unknown:
@@ -215,7 +246,7 @@ class Engine:
 
     def _stack(self, matched: Sequence[Rule], call: Call) -> Service:
         """The layers of these rules around the upstream. A layer that cannot be built is left out, and tried again by the next call."""
-        key = tuple(rule.place for rule in matched)
+        key = tuple([rule.place for rule in matched])
         stack = self._stacks.get(key)
         if stack is None:
             layers, shadowed = chosen(matched, self._shelf.order)

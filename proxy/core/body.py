@@ -67,10 +67,8 @@ class Body:
     def of(cls, data: Chunk | Iterable[Chunk] = b"", trailers: Headers | None = None) -> Body:
         """A body that is already whole: one chunk, or several."""
         body = cls()
-        for chunk in (data,) if isinstance(data, (bytes, memoryview)) else data:
-            if chunk:
-                body.chunks.append(chunk)
-                body._size += len(chunk)
+        body.chunks = [chunk for chunk in ((data,) if isinstance(data, (bytes, memoryview)) else data) if chunk]
+        body._size = sum(map(len, body.chunks))
         body.trailers = trailers or []
         body.ended = True
         return body

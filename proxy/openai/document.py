@@ -107,6 +107,11 @@ class Document:
         return value
 
     @property
+    def has_stand_ins(self) -> bool:
+        """Whether a run of base64 was cut out, so that texts must be restored."""
+        return bool(self._runs)
+
+    @property
     def is_shifted(self) -> bool:
         """Whether places in `text` are not those in `raw`."""
         return bool(self._cuts)
@@ -163,9 +168,21 @@ class Document:
         """Of two questions for one key the second one is free."""
         member = self._index.get(key)
         if member is None:
-            member = next(member for member in self._walk() if member.key == key)
+            member = self._found(key) or next(member for member in self._walk() if member.key == key)
             self._index[key] = member
         return member
+
+    def _found(self, key: str) -> Member | None:
+        """A member whose spelling stands only once in the text, inner objects included, so that it must be this one."""
+        value = self._values[key]
+        if isinstance(value, (dict, list)):
+            return None
+        name = orjson.dumps(key)
+        spelt = b"%b:%b" % (name, orjson.dumps(value))
+        at = self.text.find(spelt)
+        if self.text.find(spelt, at + 1) >= 0:
+            return None
+        return Member(key, at, at + len(name) + 1, at + len(spelt))
 
     def _walk(self) -> Iterator[Member]:
         """The members of a text that orjson writes the same: a value is as long as what it writes."""

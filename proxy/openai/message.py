@@ -13,8 +13,11 @@ from proxy.openai.endpoints import Endpoint
 SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 ROLES = frozenset((SYSTEM, USER, ASSISTANT, TOOL))
 INSTRUCTING = ("system", "developer")
+_SPEAKERS = (USER, ASSISTANT, SYSTEM, TOOL)  # compared in turn: a set would not take what JSON may put in the place of a name
 _ROLE = {"developer": SYSTEM, "function": TOOL}  # under another name
 _MUTE = frozenset(("image_url", "input_image", "input_audio", "audio", "file", "input_file", "image", "computer_screenshot"))
+
+TAKES_IDS = (Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
 
 Get = Callable[[str], object]
 Said = tuple[str, str]  # role, text
@@ -30,22 +33,34 @@ PROMPT_KEYS: Mapping[Endpoint, tuple[str, ...]] = {
 }
 
 
-def said(endpoint: Endpoint, get: Get) -> Iterator[Said]:
+def said(endpoint: Endpoint, get: Get) -> list[Said]:
     """All that a prompt says, as (role, text), in the body's order of turns; instructions first."""
+    out: list[Said] = []
     for key in PROMPT_KEYS.get(endpoint, ()):
         value = get(key)
         if key == "messages":
-            for message in _dicts(value):
-                yield from said_in(message)
+            _add_messages(out, value)
         elif key == "instructions":
-            for text in parts_of(value):
-                yield SYSTEM, text
+            out += [(SYSTEM, text) for text in parts_of(value)]
         elif key == "prompt" and endpoint is Endpoint.RESPONSES:
-            yield from _said_in_template(value)
+            out += _said_in_template(value)
         elif isinstance(value, str):
-            yield USER, value
+            out.append((USER, value))
         elif isinstance(value, list):
-            yield from _said_in_input(endpoint, value)
+            out += _said_in_input(endpoint, value)
+    return out
+
+
+def _add_messages(out: list[Said], messages: object) -> None:
+    if not isinstance(messages, list):
+        return
+    for message in messages:
+        if isinstance(message, dict):
+            content = message.get("content")
+            if len(message) == 2 and isinstance(content, str) and (role := message.get("role")) in _SPEAKERS:
+                out.append((role, content))  # the usual form, of nothing but a role and a text
+            else:
+                out += said_in(message)
 
 
 def last_user(endpoint: Endpoint, get: Get) -> str | None:
@@ -56,7 +71,8 @@ def last_user(endpoint: Endpoint, get: Get) -> str | None:
             return turns if isinstance(turns, str) and endpoint is Endpoint.RESPONSES else None
         for turn in reversed(turns):
             if isinstance(turn, dict) and turn.get("role") == USER:
-                return "\n".join(parts_of(turn.get("content")))
+                content = turn.get("content")
+                return content if isinstance(content, str) else "\n".join(parts_of(content))
         return None
     texts = [text for role, text in said(endpoint, get) if role == USER]
     return "\n".join(texts) if texts else None
@@ -100,7 +116,7 @@ def parts_of(content: object) -> Iterator[str]:
 
 def token_ids(endpoint: Endpoint, get: Get) -> int:
     """How many tokens a prompt gives as ids: in a list, or in lists of lists."""
-    if endpoint is not Endpoint.COMPLETIONS and endpoint is not Endpoint.EMBEDDINGS:
+    if endpoint not in TAKES_IDS:
         return 0
     value = get(PROMPT_KEYS[endpoint][0])
     if not isinstance(value, list):

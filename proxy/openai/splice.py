@@ -27,10 +27,14 @@ class Splice(NamedTuple):
 
 def spliced(raw: bytes, splices: Iterable[Splice]) -> list[bytes | memoryview]:
     """The edited body in pieces. The splices may come in any order, but must not overlap."""
+    splices = sorted(splices)
+    if len(splices) == 1 and len(raw) < SHARED_BYTES:
+        ((start, end, new),) = splices
+        return [raw[:start] + new + raw[end:]]
     pieces: list[bytes | memoryview] = []
     at = 0
     view = memoryview(raw) if len(raw) >= SHARED_BYTES else None
-    for start, end, new in sorted(splices):
+    for start, end, new in splices:
         if start > at:
             pieces.append(raw[at:start] if view is None or start - at < SHARED_BYTES else view[at:start])
         if new:

@@ -88,6 +88,10 @@ class EndpointIs(Leaf):
         self._wanted = self.endpoints = frozenset(names)
         self.expected = _one_of(names)
 
+    def holds(self, endpoint: str) -> bool:
+        """The verdict on an endpoint."""
+        return endpoint in self._wanted
+
     def test(self, facts: Facts) -> bool | None:
         return facts.endpoint in self._wanted
 
@@ -148,11 +152,13 @@ class ModelIs(Leaf):
         self._matches = matcher(globs)
         self.expected = _one_of(globs)
 
+    def holds(self, model: str) -> bool:
+        """The verdict on a model's name, empty where none is asked for."""
+        return self._matches(model) if model else False
+
     def test(self, facts: Facts) -> bool | None:
         model = facts.model
-        if model is None:
-            return None
-        return self._matches(model) if model else False
+        return None if model is None else self.holds(model)
 
     def seen(self, facts: Facts) -> str:
         return facts.model or "no model"

@@ -149,10 +149,8 @@ class Facts:
     def model(self) -> str | None:
         """The model asked for, empty when there is none."""
         if self._model is _UNASKED:
-            model = self._read(lambda payload: payload.model)
-            self._model = model if isinstance(model, str) else ""
-            if model is _UNASKED:
-                self._model = None
+            model = self._read(_model_of)
+            self._model = None if model is _UNASKED else model
         return self._model
 
     @property
@@ -247,7 +245,7 @@ class Facts:
         if self._tokens is None:
             self._note("no token counter is loaded")
             return None
-        found = self._read(lambda payload: (payload.prompt_texts(), payload.prompt_ids()))
+        found = self._read(_prompt_of)
         return None if found is _UNASKED else found
 
     def _learn(self, limit: int, below: bool) -> None:
@@ -270,6 +268,14 @@ class Facts:
     def _note(self, why: str) -> None:
         if why not in self.unknown:
             self.unknown.append(why)
+
+
+def _model_of(payload: Payload) -> str:
+    return payload.model or ""
+
+
+def _prompt_of(payload: Payload) -> tuple[tuple[str, ...], int]:
+    return payload.prompt_texts(), payload.prompt_ids()
 
 
 def _last_user(payload: Payload) -> tuple[str, ...]:

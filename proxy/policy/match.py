@@ -7,6 +7,7 @@ Equal conditions of several policies become one object, so a dear one is tested 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from proxy.openai.endpoints import Endpoint
@@ -33,9 +34,9 @@ _ALL_ENDPOINTS = frozenset(each.value for each in Endpoint)
 
 
 class _Group:
-    """Conditions under one name. Tested cheap ones first, explained in the file's order."""
+    """Conditions under one name. Tested cheap ones first, explained in the order in which they were built."""
 
-    __slots__ = ("_children", "_ordered", "cost", "endpoints", "expected", "name", "needs")
+    __slots__ = ("_ordered", "children", "cost", "endpoints", "expected", "name", "needs")
 
     def __init__(self, name: str, children: tuple[Condition, ...], expected: str) -> None:
         self.name = name
@@ -43,7 +44,7 @@ class _Group:
         self.cost = max((child.cost for child in children), default=0)
         self.needs: Needs = HEAD.union(*(child.needs for child in children)) if children else frozenset()
         self.endpoints: frozenset[str] | None = None
-        self._children = children
+        self.children = children
         self._ordered = tuple(sorted(children, key=lambda child: child.cost))
 
     def test(self, facts: Facts) -> bool | None:
@@ -52,7 +53,7 @@ class _Group:
 
     def explain(self, facts: Facts) -> Explained:
         """The verdict over all of them, none skipped."""
-        children = tuple(child.explain(facts) for child in self._children)
+        children = tuple(child.explain(facts) for child in self.children)
         verdict = self.test(facts)
         held = sum(child.verdict is True for child in children)
         return Explained(self.name, self.expected, f"{held} of {len(children)}" if children else "no condition", verdict, children)

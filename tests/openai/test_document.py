@@ -215,3 +215,25 @@ def test_no_body_holds_up_the_loop_for_long(raw: bytes) -> None:
         assert document.tail
 
     assert process_time() - started < 1.5  # seconds; each takes under 0.1 on a quiet machine
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"messages":[{"model":"a"}],"model":"a"}',
+        b'{"x\\"model":"a","model":"a"}',
+        b'{"n":12,"model":"a","m":{"n":1},"n2":1}',
+        b'{"t":"\\"model\\":\\"a\\"","model":"a"}',
+        b'{"user":null,"model":"a","metadata":{"user":null}}',
+    ],
+)
+def test_a_member_that_is_spelt_like_another_place_is_found_where_it_stands(text: bytes) -> None:
+    document = Document(text)
+
+    assert document.spelt_plainly
+    for key, value in json.loads(text).items():
+        member = document.member(key)
+        assert member is not None
+        assert json.loads(text[member.value : member.end]) == value
+        assert json.loads(text[member.start : member.value - 1]) == key
+    assert [document.member(each.key) for each in document.members] == document.members
