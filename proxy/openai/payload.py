@@ -87,6 +87,11 @@ class Payload:
         text = message.last_user(self.endpoint, document.once)
         return document.restored(text) if text is not None and document.has_stand_ins else text
 
+    def opening(self, most: int) -> tuple[str, ...]:
+        """What the conversation began with: see `message.opening`. Of a text over `most` characters its length and its ends."""
+        ends = self._now()._read().ends
+        return tuple(ends(text, most) for text in message.opening(self.endpoint, self._prompt))
+
     def prompt_texts(self) -> tuple[str, ...]:
         """What `prompt_tokens` counts: all message texts and instructions, without tools, images or overhead."""
         return self.texts(ROLES)
@@ -171,6 +176,11 @@ class Payload:
         if not self.edited:
             return len(self.raw)
         return len(self._read().raw) + sum(len(new) - (end - start) for start, end, new in self._splices())
+
+    @property
+    def spans(self) -> tuple[tuple[int, int, int], ...]:
+        """Where other bytes are sent: from, up to (in what came, decoded), and how many stand there instead. In order."""
+        return tuple((start, end, len(new)) for start, end, new in sorted(self._splices())) if self.edited else ()
 
     def _splices(self) -> list[Splice]:
         if self._done is None:

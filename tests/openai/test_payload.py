@@ -259,3 +259,16 @@ def test_what_cannot_be_read_says_so_each_time_with_an_error_of_its_own() -> Non
 
     assert first.value.why == second.value.why
     assert first.value is not second.value
+
+
+def test_spans_say_where_other_bytes_are_sent_and_how_many() -> None:
+    raw = b'{"a": 1, "model": "x", "b": [2]}'
+    payload = Payload(raw, Endpoint.CHAT)
+    edited = payload.remove("b").set("model", "longer").set("c", True)
+    pieces = b"".join(bytes(piece) for piece in edited.pieces())
+    start, end, put = edited.spans[0]
+
+    assert payload.spans == ()
+    assert (raw[start:end], put) == (b'"x"', len(b'"longer"'))
+    assert len(pieces) == len(raw) + sum(put - (end - start) for start, end, put in edited.spans)
+    assert list(edited.spans) == sorted(edited.spans)
