@@ -134,6 +134,16 @@ class Document:
         assert isinstance(value, str)
         return value
 
+    def ends(self, text: str, most: int) -> str:
+        """As `restored`, but of more than `most` characters only how many there are, and both ends: enough to know it again."""
+        if self._runs and text.startswith(self._token):
+            start, end = self._runs[int(text[len(self._token) :])]
+            if end - start > most and self.raw.find(b"\\", start, end) < 0:
+                head, tail = self.raw[start : start + most // 2], self.raw[end - most // 2 : end]
+                return f"{end - start}:{head.decode('utf-8', 'replace')}:{tail.decode('utf-8', 'replace')}"
+            text = self.restored(text)
+        return text if len(text) <= most else f"{len(text)}:{text[: most // 2]}:{text[-(most // 2) :]}"
+
     def _read_whole(self) -> bool:
         try:
             values = orjson.loads(self.text)

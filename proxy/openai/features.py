@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
+from proxy.openai.code import looks_like_code
 from proxy.openai.endpoints import Endpoint
+from proxy.openai.message import USER, said
 
 Get = Callable[[str], object]
 
@@ -18,9 +20,11 @@ HAS = MappingProxyType(
         "required_tool": "a tool that the model must call (`tool_choice: required`, or one by name)",
         "tool_calls": "tool calls in the history",
         "tool_results": "results of tool calls in the history",
+        "empty_tool_result": "a tool that answered with nothing, in the latest turn: blank, null, none, `[]` or `{}`",
         "images": "images in the prompt",
         "audio": "audio in the prompt, or asked for",
         "files": "files in the prompt",
+        "code": "program code in a user message: a fenced block, or lines that look like it",
         "json_schema": "an answer that must fit a JSON schema",
         "json_object": "an answer that must be a JSON object",
         "logprobs": "log probabilities asked for",
@@ -36,7 +40,11 @@ _IMAGES = frozenset(("image_url", "input_image", "image", "computer_screenshot")
 _AUDIO = frozenset(("input_audio", "audio"))
 _FILES = frozenset(("file", "input_file"))
 _PARTS = {"images": _IMAGES, "audio": _AUDIO, "files": _FILES}
+CODE_CHARACTERS = 64 * 1024  # of all user messages together: 0.5 ms
 _RESULTS = ("tool", "function")
+_OUTPUTS = frozenset(("function_call_output", "custom_tool_call_output", "local_shell_call_output", "shell_call_output"))
+_TEXTS = frozenset(("text", "input_text", "output_text"))
+_NOTHING = frozenset(("", "null", "none", "nil", "undefined", "[]", "{}", "()", '""', "''"))
 
 
 def has(what: str, endpoint: Endpoint, get: Get) -> bool:
@@ -103,6 +111,50 @@ def _tool_results(endpoint: Endpoint, get: Get) -> bool:
     return any(turn.get("role") in _RESULTS or str(turn.get("type", "")).endswith("_call_output") for turn in _turns(endpoint, get))
 
 
+def _empty_tool_result(endpoint: Endpoint, get: Get) -> bool:
+    """Looks at the answers since the model last spoke: an older one it has dealt with."""
+    for turn in reversed(list(_turns(endpoint, get))):
+        kind = turn.get("type")
+        if turn.get("role") in _RESULTS:
+            if _is_nothing(turn.get("content")):
+                return True
+        elif kind in _OUTPUTS:
+            if _is_nothing(turn.get("output")):
+                return True
+        elif turn.get("role") == "assistant" or kind == "reasoning" or str(kind).endswith("_call"):
+            return False
+    return False
+
+
+def _is_nothing(result: object) -> bool:
+    """Whether a tool's result says nothing, as text (also that of a JSON or Python value) or in parts. An image is something."""
+    if isinstance(result, str):
+        return len(result) < 256 and "".join(result.split()).lower() in _NOTHING
+    if isinstance(result, list):
+        return all(isinstance(part, (str, dict)) and _is_nothing(_part_text(part)) for part in result)
+    return result is None
+
+
+def _part_text(part: object) -> object:
+    """The text of a part of a result (of a shell's output: what it wrote), or the part itself, which is something."""
+    if isinstance(part, dict):
+        if "stdout" in part or "stderr" in part:
+            return f"{part.get('stdout') or ''}{part.get('stderr') or ''}"
+        return part.get("text", part) if part.get("type") in _TEXTS else part
+    return part
+
+
+def _code(endpoint: Endpoint, get: Get) -> bool:
+    """Looks at the user's messages from the last one on back."""
+    left = CODE_CHARACTERS
+    for role, text in reversed(list(said(endpoint, get))):
+        if role == USER and left > 0:
+            if looks_like_code(text):
+                return True
+            left -= len(text)
+    return False
+
+
 def _format(kind: str) -> Callable[[Endpoint, Get], bool]:
     def asks(endpoint: Endpoint, get: Get) -> bool:
         wanted = get("response_format")
@@ -142,6 +194,8 @@ _CHECKS: dict[str, Callable[[Endpoint, Get], bool]] = {
     "required_tool": _required_tool,
     "tool_calls": _tool_calls,
     "tool_results": _tool_results,
+    "empty_tool_result": _empty_tool_result,
+    "code": _code,
     "json_schema": _format("json_schema"),
     "json_object": _format("json_object"),
     "logprobs": _logprobs,

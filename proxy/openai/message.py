@@ -19,6 +19,8 @@ _MUTE = frozenset(("image_url", "input_image", "input_audio", "audio", "file", "
 
 TAKES_IDS = (Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
 
+_SAYING = ("text", "refusal", "image_url", "url", "input_audio", "file", "data", "file_id", "file_data", "file_url")
+
 Get = Callable[[str], object]
 Said = tuple[str, str]  # role, text
 
@@ -76,6 +78,39 @@ def last_user(endpoint: Endpoint, get: Get) -> str | None:
         return None
     texts = [text for role, text in said(endpoint, get) if role == USER]
     return "\n".join(texts) if texts else None
+
+
+def opening(endpoint: Endpoint, get: Get) -> list[str]:
+    """What a conversation begins with, and so the same at each of its turns: texts, links and data of the first user turn.
+
+    Where no user says anything, and of other endpoints: all texts. Of a prompt of token ids: its first 1,000.
+    """
+    texts: list[str] = []
+    if endpoint is Endpoint.CHAT or endpoint is Endpoint.RESPONSES:
+        turns = get("messages" if endpoint is Endpoint.CHAT else "input")
+        for turn in turns if isinstance(turns, list) else ():
+            if isinstance(turn, dict) and turn.get("role") == USER:
+                texts += _leaves(turn.get("content"), 0)
+                break
+    if not texts:
+        texts += [text for _, text in said(endpoint, get)]
+    if not texts and token_ids(endpoint, get):
+        ids = get(PROMPT_KEYS[endpoint][0])
+        texts.append(repr(ids[:1000] if isinstance(ids, list) else ids)[:16_000])
+    return texts
+
+
+def _leaves(value: object, depth: int) -> Iterator[str]:
+    """The strings of a content that say something: not the names of types, not settings that may change from turn to turn."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list) and depth < 4:
+        for item in value:
+            yield from _leaves(item, depth + 1)
+    elif isinstance(value, dict) and depth < 4:
+        for key in _SAYING:
+            if key in value:
+                yield from _leaves(value[key], depth + 1)
 
 
 def said_in(message: dict[str, object]) -> Iterator[Said]:

@@ -15,6 +15,7 @@ from proxy.policy.facts import Facts, TakesLong
 from proxy.policy.globs import matcher
 from proxy.policy.keywords import Text, Words, slices
 from proxy.policy.upstreams import CREDENTIALS
+from proxy.policy.whose import in_words
 
 Needs = frozenset[str]
 HEAD: Needs = frozenset(("head",))
@@ -269,8 +270,7 @@ class HasKeywords(Leaf):
         self._roles = roles
         self._direct_chars = min((words.direct_chars for words in (self._any, self._all, self._none) if words is not None), default=0)
         lists = (("any of", any_of), ("all of", all_of), ("none of", none_of))
-        where = f" in {', '.join(sorted(roles))} messages" if roles else " in the last user message"
-        self.expected = ", ".join(f"{what} {_short_list(words)}" for what, words in lists if words) + where
+        self.expected = ", ".join(f"{what} {_short_list(words)}" for what, words in lists if words) + f" {in_words(roles)}"
 
     def test(self, facts: Facts) -> bool | None:
         if self in facts.memo:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from proxy.openai.endpoints import Endpoint
-from proxy.openai.message import ROLES
+from proxy.policy.complexity import ComplexityIs, QuestionCount
 from proxy.policy.conditions import (
     HEAD,
     Condition,
@@ -29,6 +29,10 @@ from proxy.policy.conditions import (
 )
 from proxy.policy.facts import Facts
 from proxy.policy.match_spec import MatchSpec
+from proxy.policy.regex import MatchesRegex
+from proxy.policy.sample import InSample
+from proxy.policy.schedule import OnSchedule
+from proxy.policy.whose import roles_of
 
 _ALL_ENDPOINTS = frozenset(each.value for each in Endpoint)
 
@@ -141,15 +145,21 @@ class Compiler:
         self._specs = signals
         self._signals: dict[str, Condition] = {}
         self._known: dict[str, Condition] = {}
+        self.owner = ""  # the policy or signal that is being compiled
 
-    def condition(self, spec: MatchSpec, name: str = "match") -> Condition:
-        """The one condition that stands for `spec`."""
-        return All(name, tuple(self._parts(spec)))
+    def condition(self, spec: MatchSpec, name: str = "match", owner: str | None = None) -> Condition:
+        """The one condition that stands for `spec`. `owner`: the policy or signal in which it stands, by default the one of before."""
+        before = self.owner
+        self.owner = before if owner is None else owner
+        try:
+            return All(name, tuple(self._parts(spec)))
+        finally:
+            self.owner = before
 
     def signal(self, name: str) -> Condition:
         """The condition of a signal, made once."""
         if name not in self._signals:
-            self._signals[name] = Signal(name, self.condition(self._specs[name]))
+            self._signals[name] = Signal(name, self.condition(self._specs[name], owner=name))
         return self._signals[name]
 
     def _parts(self, spec: MatchSpec) -> Iterator[Condition]:
@@ -195,9 +205,22 @@ def _signals(compiler: Compiler, value: Any) -> Iterator[Condition]:
     yield found[0] if len(found) == 1 else AnyOf("signals", found)
 
 
+def _sample(compiler: Compiler, value: Any) -> Iterator[Condition]:
+    owner = compiler.owner
+    yield compiler.shared(("sample", value, value.of or owner), lambda: InSample(value, owner))
+
+
+def _schedule(compiler: Compiler, value: Any) -> Iterator[Condition]:
+    found = tuple(compiler.shared(("schedule", each), partial(OnSchedule, each)) for each in value)
+    yield found[0] if len(found) == 1 else AnyOf("schedule", found)
+
+
+def _regex(compiler: Compiler, value: Any) -> Iterator[Condition]:
+    yield compiler.shared(("regex", value.any_of, sorted(value.roles)), lambda: MatchesRegex(value.any_of, value.roles))
+
+
 def _keywords(compiler: Compiler, value: Any) -> Iterator[Condition]:
-    named = value.in_ or ()
-    roles = ROLES if "all" in named else frozenset(named)
+    roles = roles_of(value.in_)
     key = ("keywords", value.any_of, value.all_of, value.none_of, tuple(sorted(roles)))
     yield compiler.shared(key, lambda: HasKeywords(value.any_of, value.all_of, value.none_of, roles))
 
@@ -222,7 +245,12 @@ _BUILDERS: Mapping[str, _Builder] = {
     "has": _one(HasFeature),
     "messages": _one(lambda spec: MessageCount(spec.below, spec.at_least)),
     "prompt_tokens": _one(lambda spec: PromptTokens(spec.below, spec.at_least)),
+    "questions": _one(lambda spec: QuestionCount(spec.below, spec.at_least)),
+    "complexity": _one(lambda spec: ComplexityIs(spec.below, spec.at_least)),
     "keywords": _keywords,
+    "regex": _regex,
+    "sample": _sample,
+    "schedule": _schedule,
     "signals": _signals,
     "all": _group(All, "all"),
     "any": _group(AnyOf, "any"),

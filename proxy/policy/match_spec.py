@@ -5,7 +5,7 @@ Stands apart from `match`, which makes conditions of it; a new condition is one 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -13,11 +13,14 @@ from proxy.openai.endpoints import Endpoint
 from proxy.openai.features import HAS
 from proxy.policy.keywords import spelled
 from proxy.policy.problems import did_you_mean, listed, shortened
+from proxy.policy.regex import RegexSpec
+from proxy.policy.sample import SampleSpec
+from proxy.policy.schedule import ScheduleSpec
 from proxy.policy.spec import OneOrMany, Spec, Wrong
 from proxy.policy.upstreams import HeaderName, Name
+from proxy.policy.whose import IN, Role
 
 MAX_KEYWORDS = 10_000  # of one list; a list of that length compiles in about 0.1 s
-Role = Literal["system", "user", "assistant", "tool", "all"]
 
 
 def _feature(value: str) -> str:
@@ -66,6 +69,22 @@ class RangeSpec(Spec):
         return self
 
 
+class ScoreSpec(Spec):
+    """A score between bounds; at least one of them."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    below: float | None = Field(None, gt=0, le=1, description="True for a lower score.", examples=[0.4])
+    at_least: float | None = Field(None, gt=0, le=1, description="True for this score and higher ones.", examples=[0.8])
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ScoreSpec:
+        if self.below is None and self.at_least is None:
+            raise Wrong("needs `below` or `at_least`", got=False)
+        if self.below is not None and self.at_least is not None and self.at_least >= self.below:
+            raise Wrong(f"can never be true: at least {self.at_least:g} and below {self.below:g}", got=False)
+        return self
+
+
 class HeaderSpec(Spec):
     """A test of one request header: a glob or a list of them, or `{present: true}`."""
 
@@ -88,9 +107,7 @@ class KeywordsSpec(Spec):
     any_of: Keywords | None = Field(None, description="True when one of them is in the text.", examples=[["contract", "root cause"]])
     all_of: Keywords | None = Field(None, description="True when each of them is in the text.")
     none_of: Keywords | None = Field(None, description="True when none of them is in the text.")
-    in_: OneOrMany[Role] | None = Field(
-        None, alias="in", description="Whose messages: by default the last of the user; `user` means all of the user's, `all` every one."
-    )
+    in_: OneOrMany[Role] | None = Field(None, alias="in", description=IN)
 
     @model_validator(mode="after")
     def _says_something(self) -> KeywordsSpec:
@@ -116,7 +133,20 @@ class MatchSpec(Spec):
     prompt_tokens: RangeSpec | None = Field(
         None, description="o200k_base tokens of all message texts and instructions, without overhead, tools and images."
     )
+    questions: RangeSpec | None = Field(None, description="How many questions the last user message asks, pasted text left out.")
+    complexity: ScoreSpec | None = Field(
+        None,
+        description="How hard the request looks, from 0 (simple) to 1 (complex). What is not understood scores high.",
+        examples=[{"below": 0.4}],
+    )
     keywords: KeywordsSpec | None = Field(None, description="Whole words or phrases in the last user message, or where `in` says.")
+    regex: RegexSpec | None = Field(
+        None, description="RE2 patterns in the last user message, or where `in` says.", examples=["(?i)\\bpassword\\s*[:=]"]
+    )
+    sample: SampleSpec | None = Field(None, description="A sticky share of traffic.", examples=["10%"])
+    schedule: OneOrMany[ScheduleSpec] | None = Field(
+        None, description="Days and hours in a zone.", examples=[{"days": "mon-fri", "hours": "08:00-18:00", "zone": "Europe/Zurich"}]
+    )
     signals: OneOrMany[Name] | None = Field(None, description="Named conditions of `signals`; true when one of them holds.")
     all: OneOrMany[MatchSpec] | None = Field(None, description="True when each of these holds.")
     any: OneOrMany[MatchSpec] | None = Field(None, description="True when one of these holds.")
