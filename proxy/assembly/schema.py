@@ -52,10 +52,18 @@ def suite_schema() -> JsonSchema:
 
 
 def schema_of(model: type[BaseModel], urn: str, title: str) -> JsonSchema:
-    """The schema of a model, as editors want it."""
+    """The schema of a model, as editors want it: what they show is the description, so bounds and defaults are said there."""
+    out: JsonSchema = {"$schema": DRAFT, "$id": urn, **plain_schema(model), "title": title}
+    for node in list(_nodes(out)):
+        _describe(node)
+    return out
+
+
+def plain_schema(model: type[BaseModel]) -> JsonSchema:
+    """The schema of a model with its descriptions as they are written."""
     made = model.model_json_schema(ref_template="#/definitions/{model}", schema_generator=_Plain)
     definitions = {_noun(name): each for name, each in made.pop("$defs", {}).items()}
-    out: JsonSchema = {"$schema": DRAFT, "$id": urn, **made, "title": title, "definitions": dict(sorted(definitions.items()))}
+    out: JsonSchema = {**made, "definitions": dict(sorted(definitions.items()))}
     for node in list(_nodes(out)):
         _finish(node)
     for name, each in out["definitions"].items():
@@ -76,6 +84,10 @@ class _Plain(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
+    def sort(self, value: JsonSchema, parent_key: str | None = None) -> JsonSchema:
+        """Keys stay in the order of the fields, which is the order in which to read them."""
+        return value
+
 
 def _noun(model: str) -> str:
     """`ResponseSchemaSpec` to `response schema`."""
@@ -83,11 +95,13 @@ def _noun(model: str) -> str:
 
 
 def _nodes(node: Any) -> Iterator[JsonSchema]:
-    """Every mapping in a schema; values of defaults and examples are no schemas."""
+    """Every schema in a schema; values of defaults and examples are none, keys of fields say nothing."""
     if isinstance(node, dict):
         yield node
         for key, each in node.items():
-            if key not in ("default", "examples", "enum", "const"):
+            if key in ("properties", "definitions"):
+                yield from _nodes(list(each.values()))
+            elif key not in ("default", "examples", "enum", "const"):
                 yield from _nodes(each)
     elif isinstance(node, list):
         for each in node:
@@ -109,12 +123,12 @@ def _finish(node: JsonSchema) -> None:
     for arm in node.get("anyOf", ()) if isinstance(node.get("anyOf"), list) else ():
         if arm.get("type") == "array" and "title" not in arm:
             arm["title"] = "list"
-    _describe(node)
 
 
 def _describe(node: JsonSchema) -> None:
     """Puts bounds and the default into the description: editors show that, and nothing else."""
-    bounds = _bounds(node)
+    bounds = bounds_of(node)
+    _drop_bounds_of_text(node)
     if not isinstance(node.get("description"), str):
         return
     said = " ".join(node["description"].split())
@@ -128,20 +142,28 @@ def _describe(node: JsonSchema) -> None:
         node["markdownDescription"] = node["description"]
 
 
-def _bounds(node: JsonSchema) -> str:
-    """The bounds of a number in words. Those of a text with a unit are taken out: JSON Schema cannot say them."""
+def bounds_of(node: JsonSchema) -> str:
+    """The bounds of a number, or of a text with a unit, in words."""
     written = _UNIT.get(str(node.get("title")), 0)
-    said = {key: with_unit(node[key], written) for key in _BOUNDS if _is_number(node.get(key))}
+    said = {key: _bound(node[key], written) for key in _BOUNDS if _is_number(node.get(key))}
     if {"minimum", "maximum"} <= said.keys():
         words = f"{said['minimum']} to {said['maximum']}"
     else:
         words = ", ".join(_BOUNDS[key].format(bound) for key, bound in said.items())
+    return words
+
+
+def _drop_bounds_of_text(node: JsonSchema) -> None:
+    """Bounds of a text with a unit are for its description: JSON Schema has no way to say them, but that it is not nothing."""
     if node.get("type") == "string":
         if node.get("exclusiveMinimum") == 0:
             node["pattern"] = node["pattern"].replace("^", r"^(?!0+(\.0+)?[a-zA-Z%]+$)", 1)
         for key in _BOUNDS:
             node.pop(key, None)
-    return words
+
+
+def _bound(bound: float, written: object) -> str:
+    return f"{bound:,}" if isinstance(bound, int) and written == 0 else with_unit(bound, written)
 
 
 def _is_number(value: object) -> bool:
@@ -159,7 +181,9 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {plain(each)}" for key, each in value.items()) + "}"
     text = str(value)
-    return f'"{text}"' if isinstance(value, str) and _must_be_quoted(text) else text
+    if not isinstance(value, str) or not _must_be_quoted(text):
+        return text
+    return f'"{text}"' if '"' not in text and "\\" not in text else "'" + text.replace("'", "''") + "'"
 
 
 def _must_be_quoted(text: str) -> bool:

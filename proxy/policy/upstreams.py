@@ -111,8 +111,8 @@ class AuthSpec(Spec):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         out = super().__get_pydantic_json_schema__(schema, handler)
-        short = handler.resolve_ref_schema(out)["anyOf"][0]
-        short["enum"] = [scheme for scheme in short["enum"] if scheme != "header"]  # it needs the header's name beside
+        arms = handler.resolve_ref_schema(out)["anyOf"]
+        arms[0] = {**arms[0], "enum": [scheme for scheme in arms[0]["enum"] if scheme != "header"]}  # it needs the header's name beside
         return out
 
     @model_validator(mode="after")
