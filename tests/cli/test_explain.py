@@ -44,9 +44,10 @@ def paragraph(text: str, start: str) -> list[str]:
 def test_each_policy_shows_its_conditions_and_what_they_saw(tmp_path: Path) -> None:
     text = explained(SHIPPED, "--request", request_file(tmp_path, chat()))
 
-    assert text.startswith("chat call, model gpt-4o\n")
+    assert text.startswith("chat call, model gpt-4o: POST /v1/chat/completions\n  goes to: default, model gpt-4o-mini\n")
     assert paragraph(text, "short-prompts-go-small ") == [
         f"short-prompts-go-small ({SHIPPED}/10-route-by-size.yaml:10:11): matches",
+        "  apply: rewrite",
         "  yes endpoint: wants one of chat, responses; saw chat",
         "  yes model: wants one of gpt-4o, gpt-4o-20*; saw gpt-4o",
         "  yes prompt_tokens: wants below 400; saw 5 tokens",
@@ -64,8 +65,8 @@ def test_each_policy_shows_its_conditions_and_what_they_saw(tmp_path: Path) -> N
 def test_a_group_of_one_is_no_line_of_its_own(tmp_path: Path) -> None:
     text = explained(policy_file(tmp_path, NESTED), "--request", request_file(tmp_path, chat("A contract?", stream=True)))
 
-    assert paragraph(text, "always")[1:] == ["  always"]
-    assert paragraph(text, "nested")[1:] == [
+    assert paragraph(text, "always")[1:] == ["  apply: params", "  always"]
+    assert paragraph(text, "nested")[2:] == [
         "  yes model: wants gpt-*; saw gpt-4o",
         "  no  any: wants one of them; saw 0 of 2",
         "    no  endpoint: wants responses; saw chat",
@@ -80,11 +81,11 @@ def test_a_group_of_one_is_no_line_of_its_own(tmp_path: Path) -> None:
         "        no  has: wants tools; saw none of them",
         "    no  has: wants images; saw none of them",
     ]
-    assert paragraph(text, "simple")[1:] == [
+    assert paragraph(text, "simple")[2:] == [
         "  yes endpoint: wants chat; saw chat",
         "  no  not signal legal: keywords: wants any of contract in the last user message; saw contract",
     ]
-    assert paragraph(text, "both")[1:] == [
+    assert paragraph(text, "both")[2:] == [
         "  yes not signal busy: wants not each of them; saw 1 of 2",
         "    yes stream: wants true; saw true",
         "    no  has: wants tools; saw none of them",
@@ -97,8 +98,8 @@ def test_what_was_decided_and_what_would_be_sent_is_told(tmp_path: Path) -> None
 
     assert paragraph(text, "layers") == [
         "layers, outermost first:",
-        "  rewrite of short-prompts-go-small",
-        "  params of cap-answer-length",
+        "  rewrite of short-prompts-go-small, once a call: model",
+        "  params of cap-answer-length, once a call: max_completion_tokens, max_tokens",
     ]
     assert paragraph(text, "decided") == [
         "decided:",
@@ -125,7 +126,7 @@ def test_an_untouched_call_is_said_to_be_untouched(tmp_path: Path) -> None:
 
     assert "decided:\n  nothing\n" in text
     assert "sent to home: https://a.example/base/v1/chat/completions, model as asked\n" in text
-    assert text.endswith("  every byte as it came\n")
+    assert text.endswith("  body: every byte as it came\n")
 
 
 def test_a_refused_call_shows_the_answer_and_no_exchange(tmp_path: Path) -> None:
@@ -172,12 +173,12 @@ def test_the_long_form_has_method_path_and_headers(tmp_path: Path) -> None:
     text = explained(SHIPPED, "--request", request_file(tmp_path, long))
     listing = explained(SHIPPED, "--request", request_file(tmp_path, {"method": "GET", "path": "/v1/models"}))
 
-    assert text.startswith("responses call, model gpt-4.1\n")
+    assert text.startswith("responses call, model gpt-4.1: POST /v1/responses?x=1\n")
     assert "indemnity, clause in the last user message; saw clause\n" in text
     assert "header x-client: wants cli*; saw cli/9" in text
     assert "/v1/responses?x=1" in text
-    assert listing.startswith("models call, model unknown\n")
-    assert "  there is no body\n" in listing
+    assert listing.startswith("models call, model unknown: GET /v1/models\n")
+    assert "  request: there is no body\n" in listing
 
 
 def test_a_header_option_stands_beside_those_of_the_file(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_the_json_form_holds_every_condition_and_edit(tmp_path: Path) -> None:
     assert (found["endpoint"], found["model"]) == ("chat", "gpt-4o")
     assert (first["name"], first["matches"], first["mode"], first["kinds"]) == ("short-prompts-go-small", True, "enforce", ["rewrite"])
     assert first["conditions"][2] == {"name": "prompt_tokens", "expected": "below 400", "seen": "5 tokens", "holds": True}
-    assert found["stack"][0] == {"kind": "rewrite", "policy": "short-prompts-go-small"}
+    assert found["stack"][0] == {"kind": "rewrite", "policy": "short-prompts-go-small", "floor": "call", "fields": ["model"]}
     assert found["journal"][0]["acted"] is True
     assert found["exchange"]["model"] == "gpt-4o-mini"
     assert found["exchange"]["edits"] == [{"path": "model", "old": "gpt-4o", "new": "gpt-4o-mini"}]
