@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
 
-from proxy.adapters.playing import Playing, Reset, Silence, Wait, play
+from proxy.adapters.playing import Close, Playing, Reset, Silence, Wait, play
 from proxy.core.body import Body, Headers
 from proxy.core.clock import Clock
 from proxy.core.duplex import End, pair
@@ -48,14 +48,18 @@ class Exchange:
 
 
 @dataclass(slots=True)
-class Stage:
-    """Where all upstreams of one case play: their scripts, and the exchanges in the order in which they began."""
+class Network:
+    """Where all upstreams of one case play: their scripts, and the exchanges in the order in which they began.
+
+    `caller` says into which list, besides, the exchanges of the present call go.
+    """
 
     scripts: dict[str, tuple[PlaySpec, ...]] = field(default_factory=dict)
     exchanges: list[Exchange] = field(default_factory=list)
     bugs: list[Exception] = field(default_factory=list)  # of playing itself
     _played: dict[str, int] = field(default_factory=dict)
-    _now: ContextVar[Exchange] = field(default_factory=lambda: ContextVar("exchange"))
+    caller: ContextVar[list[Exchange]] = field(default_factory=lambda: ContextVar("caller"))
+    current: ContextVar[Exchange] = field(default_factory=lambda: ContextVar("exchange"))
 
     def set(self, scripts: Mapping[str, Sequence[PlaySpec]]) -> None:
         """From here on these upstreams play this, from its beginning."""
@@ -72,6 +76,8 @@ class Stage:
         if request.body.ended and request.body.error is None:
             exchange.body = request.body.peek()
         self.exchanges.append(exchange)
+        if (mine := self.caller.get(None)) is not None:
+            mine.append(exchange)
         return exchange
 
     def sender(self, declared: Declared, clock: Clock) -> Sender:
@@ -82,28 +88,28 @@ class Stage:
 class Sender:
     """A real pool over connections in memory."""
 
-    def __init__(self, stage: Stage, declared: Declared, clock: Clock) -> None:
-        self._stage = stage
+    def __init__(self, network: Network, declared: Declared, clock: Clock) -> None:
+        self._network = network
         self._name = declared.name
         self._clock = clock
         address = declared.address
         settings = PoolSettings(ssl=_any_context() if address.scheme == "https" else None)
-        self._dialler = _Dialler(stage, address.host, address.port)
+        self._dialler = _Dialler(network, address.host, address.port)
         self._pool = Pool(address.host, address.port, settings, clock, self._dialler)
 
     async def send(self, request: Request, connect_s: float | None = None) -> Reply:
         """One exchange. Raises Failure."""
-        exchange = self._stage.begin(self._name, request, self._clock.now())
+        exchange = self._network.begin(self._name, request, self._clock.now())
         if exchange.script.is_unconnected:
             self._dialler.drop_idle()
-        token = self._stage._now.set(exchange)
+        token = self._network.current.set(exchange)
         try:
             reply = await self._pool.send(request, connect_s)
         except Failure as failure:
             exchange.failure = f"{failure.fault.value}: {failure.detail}"
             raise
         finally:
-            self._stage._now.reset(token)
+            self._network.current.reset(token)
         exchange.status = reply.status
         reply.body.after(lambda why: _ended(exchange, why))
         return reply
@@ -122,15 +128,15 @@ def _ended(exchange: Exchange, why: Failure | None) -> None:
 class _Dialler:
     """Connects to one played upstream."""
 
-    def __init__(self, stage: Stage, host: str, port: int) -> None:
-        self._stage = stage
+    def __init__(self, network: Network, host: str, port: int) -> None:
+        self._network = network
         self._host = host
         self._where = f"{host}:{port}"
         self._servers: list[_Server] = []
 
     async def connect(self, factory: Callable[[], P]) -> P:
         """A connection, unless the script has none."""
-        script = self._stage._now.get().script
+        script = self._network.current.get().script
         if script.refuse:
             raise self._failure("Connection refused")
         if script.dns:
@@ -142,7 +148,7 @@ class _Dialler:
         if script.stall == "connect":
             await loop.create_future()
         ours, theirs = pair(loop)
-        server = _Server(self._stage, ours)
+        server = _Server(self._network, ours)
         self._servers = [each for each in self._servers if not each.closed]
         self._servers.append(server)
         theirs.attach(server)
@@ -168,8 +174,8 @@ class _Dialler:
 class _Server(asyncio.Protocol):
     """The upstream's side of one connection: reads requests with the parser of the data port, and plays to each."""
 
-    def __init__(self, stage: Stage, client: End) -> None:
-        self._stage = stage
+    def __init__(self, network: Network, client: End) -> None:
+        self._network = network
         self.client = client
         self.closed = False
         self._parser = RequestParser(ServerLimits(), self, asyncio.get_running_loop().time, self._asked)
@@ -187,7 +193,7 @@ class _Server(asyncio.Protocol):
 
     def _about_to_hear(self) -> None:
         """Called within the exchange that writes: so it is known whose request comes."""
-        self._exchange = self._stage._now.get(self._exchange)
+        self._exchange = self._network.current.get(self._exchange)
 
     # What the loop calls
 
@@ -199,7 +205,7 @@ class _Server(asyncio.Protocol):
         try:
             self._parser.feed(data)
         except Refusal as refusal:
-            self._stage.bugs.append(AssertionError(f"the proxy sent what is not HTTP: {refusal.message}"))
+            self._network.bugs.append(AssertionError(f"the proxy sent what is not HTTP: {refusal.message}"))
             self._transport.abort()
 
     def eof_received(self) -> bool:
@@ -234,7 +240,7 @@ class _Server(asyncio.Protocol):
     def _asked(self, request: Request) -> None:
         exchange = self._exchange
         if exchange is None:
-            self._stage.bugs.append(AssertionError("a request came outside of any exchange"))
+            self._network.bugs.append(AssertionError("a request came outside of any exchange"))
             self._transport.abort()
             return
         exchange.method, exchange.target, exchange.headers, exchange.received = request.method, request.target, request.headers, True
@@ -248,6 +254,9 @@ class _Server(asyncio.Protocol):
                     await asyncio.sleep(step.wait_s)
                 elif isinstance(step, Silence):
                     await asyncio.get_running_loop().create_future()
+                elif isinstance(step, Close):
+                    self._transport.close()
+                    return
                 elif isinstance(step, Reset):
                     await asyncio.sleep(0)  # what was written before is read before
                     self._transport.abort()
@@ -258,7 +267,7 @@ class _Server(asyncio.Protocol):
         except Failure:
             self._transport.abort()
         except Exception as bug:
-            self._stage.bugs.append(bug)
+            self._network.bugs.append(bug)
             self._transport.abort()
         finally:
             self._task = None

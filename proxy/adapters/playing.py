@@ -39,7 +39,12 @@ class Reset:
     """The connection breaks."""
 
 
-Step = bytes | Wait | Silence | Reset
+@dataclass(slots=True, frozen=True)
+class Close:
+    """The connection ends, in good order."""
+
+
+Step = bytes | Wait | Silence | Reset | Close
 
 
 @dataclass(slots=True)
@@ -118,6 +123,8 @@ def _plain(spec: PlaySpec, asked: Playing) -> Iterator[Step]:
         yield Silence()
     if breaks:
         yield Reset()
+    elif any(name.lower() == "content-length" for name in spec.headers):
+        yield Close()  # whether or not it was true
 
 
 def _body(spec: PlaySpec, asked: Playing) -> tuple[bytes, bytes]:

@@ -1,0 +1,300 @@
+"""rehearse -- plays one case: the whole proxy of `serve`, from the client's connection to the upstream's, over a network in memory.
+
+Only sockets and time are others: listener, parser, engine, layers, telemetry, credentials, pool and error bodies are the real ones. Time is
+virtual, so waits take none. Cost: 1 to 2 ms a case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from proxy.adapters.played import Exchange, Network
+from proxy.assembly.answer import static_reply
+from proxy.assembly.asking import Asked, asked
+from proxy.assembly.coverage import explained, facts_of
+from proxy.assembly.generation import Generation, Outside, build, tokens_for
+from proxy.assembly.load import Policies
+from proxy.core import virtual
+from proxy.core.body import Headers
+from proxy.core.call import Allowance, Call
+from proxy.core.clock import LoopClock
+from proxy.core.duplex import pair
+from proxy.core.faults import Failure
+from proxy.core.journal import Entry, Journal
+from proxy.core.ports import CallRecord, ExchangeRecord
+from proxy.core.reply import Reply
+from proxy.core.request import Request
+from proxy.core.tasks import spawn
+from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
+from proxy.openai.endpoints import endpoint_of
+from proxy.openai.tokens import Tokens
+from proxy.policy.case_spec import CaseSpec, LeavesSpec, RequestSpec, StepSpec, SuiteSpec
+from proxy.policy.conditions import Explained
+from proxy.wire.listener import Listener
+from proxy.wire.pool import Pool
+from proxy.wire.settings import PoolSettings, ServerLimits
+
+P = TypeVar("P", bound=asyncio.Protocol)
+NOW = "2026-01-05T12:00:00+00:00"  # a Monday: the time at which a case begins that names none
+PATIENCE_S = 600.0  # how long the SDKs wait for a reply, unless told otherwise
+SETTLE_S = 0.001  # after the last reply: what was let go hears of it
+
+
+@dataclass(slots=True)
+class Heard:
+    """One request and all that came of it. Times are loop times; `status` None: no head came."""
+
+    asked: Asked
+    spec: RequestSpec
+    begun: float = 0.0
+    head_at: float | None = None
+    ended: float = 0.0
+    status: int | None = None
+    headers: Headers = field(default_factory=list)
+    chunks: list[tuple[float, bytes]] = field(default_factory=list)
+    broke: str | None = None  # how the connection ended before the reply did
+    left: bool = False  # the app did, before the end
+    hung: bool = False  # because nothing came for as long as SDKs wait
+    entries: list[Entry] = field(default_factory=list)
+    matched: tuple[str, ...] = ()
+    exchanges: list[Exchange] = field(default_factory=list)
+    record: CallRecord | None = None
+    explained: list[Explained] = field(default_factory=list)  # each policy's condition, where coverage is asked for
+
+    @property
+    def data(self) -> bytes:
+        """The body, as far as it came."""
+        return b"".join(data for _, data in self.chunks)
+
+
+@dataclass(slots=True)
+class Played:
+    """One case, played. `bugs`: what broke in the proxy, or in playing, with the traceback as far as there is one."""
+
+    heard: list[Heard] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    bugs: list[tuple[str, BaseException]] = field(default_factory=list)
+    took_s: float = 0.0
+
+
+def rehearse(policies: Policies, suite: SuiteSpec, case: CaseSpec, *, explains: bool = False) -> Played:
+    """Plays a case over these policies. Never raises for what the proxy does. `explains`: conditions are asked once more, for coverage."""
+    played = Played()
+    log = _Log(played.bugs)
+    logger = logging.getLogger("chassis")
+    logger.addHandler(log)
+    propagates, logger.propagate = logger.propagate, False
+    try:
+        virtual.run(_Theatre(policies, suite, case, played, explains).play())
+    except Exception as bug:
+        played.bugs.append(("the case cannot be played", bug))
+    finally:
+        logger.removeHandler(log)
+        logger.propagate = propagates
+    return played
+
+
+class _Log(logging.Handler):
+    """What the proxy would only have logged."""
+
+    def __init__(self, bugs: list[tuple[str, BaseException]]) -> None:
+        super().__init__(logging.ERROR)
+        self._bugs = bugs
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bug = record.exc_info[1] if record.exc_info else None
+        if bug is None or all(bug is not known for _, known in self._bugs):
+            self._bugs.append((record.getMessage(), bug or RuntimeError(record.getMessage())))
+
+
+class _Theatre:
+    """The proxy of one case, and who asks it."""
+
+    def __init__(self, policies: Policies, suite: SuiteSpec, case: CaseSpec, played: Played, explains: bool) -> None:
+        self._policies = _without_tls_files(policies)
+        self._case = case
+        self._played = played
+        self._scripts = {**suite.upstreams, **case.upstreams}
+        self._now = case.now or suite.now or NOW
+        self._calls = 0
+        self._explains = explains
+        self._tokens: Tokens | None = tokens_for(policies.rules) if explains else None
+
+    async def play(self) -> None:
+        """All requests, in their order."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._loop_broke)
+        self._clock = clock = LoopClock(loop)
+        clock.anchor(int(datetime.fromisoformat(self._now).timestamp() * 1e9))
+        self._network = network = Network()
+        network.set(self._scripts)
+        generation = self._generation = self._built(clock, network)
+        begun = clock.now()
+        running: list[asyncio.Task[None]] = []
+        for step in self._case.steps or (StepSpec.model_construct(request=self._case.request, after=None, at=None, upstreams={}),):
+            await self._until_due(step, begun, running)
+            heard = Heard(asked(step.request), step.request)
+            self._played.heard.append(heard)
+            network.set(step.upstreams)
+            running.append(spawn(self._ask(heard, generation), "app"))
+        await asyncio.gather(*running)
+        self._played.took_s = max(heard.ended for heard in self._played.heard) - begun
+        await asyncio.sleep(SETTLE_S)
+        for upstream in generation.upstreams.values():
+            upstream.close()
+        await asyncio.sleep(SETTLE_S)
+        self._played.exchanges = network.exchanges
+        self._played.bugs += [("playing an upstream", bug) for bug in network.bugs]
+
+    async def _until_due(self, step: StepSpec, begun: float, running: list[asyncio.Task[None]]) -> None:
+        if step.at is not None:
+            await asyncio.sleep(max(0.0, begun + step.at - self._clock.now()))
+            return
+        if running:
+            await asyncio.gather(*running)
+        await asyncio.sleep(step.after or 0.0)
+
+    def _built(self, clock: LoopClock, network: Network) -> Generation:
+        outside = Outside(
+            clock,
+            self._layer_broke,
+            around_call=(CallTelemetry([_Recorder(self)], clock),),
+            around_exchange=(ExchangeTelemetry([_Recorder(self)], clock),),
+            notes_model=True,
+            network=network.sender,
+        )
+        return build(self._policies, outside)
+
+    # One request
+
+    async def _ask(self, heard: Heard, generation: Generation) -> None:
+        """Sends it over a connection of its own, and writes down what comes."""
+        loop = asyncio.get_running_loop()
+        listener = Listener(lambda request: self._handle(heard, generation, request), ServerLimits(), static_reply)
+        app = Pool("127.0.0.1", 4141, PoolSettings(), self._clock, _ToListener(listener))
+        patience = _patience(heard.spec.leaves)
+        if self._explains:
+            sent = heard.asked
+            facts = facts_of(sent.method, sent.target, sent.headers, sent.body, self._tokens, self._clock)
+            heard.explained = await explained(self._policies.rules, facts)
+        heard.begun = loop.time()
+        receiving = spawn(self._receive(heard, app, heard.spec.leaves), "receive")
+        try:
+            done, _ = await asyncio.wait((receiving,), timeout=patience if patience is not None else PATIENCE_S)
+            if not done:
+                heard.left, heard.hung = True, patience is None
+                receiving.cancel()
+                await asyncio.wait((receiving,))
+            heard.ended = loop.time()
+            if not receiving.cancelled() and (bug := receiving.exception()) is not None:
+                self._played.bugs.append(("the reply cannot be received", bug))
+        finally:
+            app.close()
+            await asyncio.sleep(SETTLE_S)
+            listener.close()
+
+    async def _receive(self, heard: Heard, app: Pool, leaves: LeavesSpec | None) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            reply = await app.send(heard.asked.request())
+        except Failure as failure:
+            heard.broke = failure.detail
+            return
+        heard.head_at, heard.status, heard.headers = loop.time(), reply.status, reply.headers
+        enough = asyncio.Event()
+
+        def take(data: bytes) -> None:
+            heard.chunks.append((loop.time(), data))
+            if leaves is not None and leaves.chunks is not None and len(heard.chunks) >= leaves.chunks:
+                enough.set()
+
+        async def pipe() -> None:
+            try:
+                await reply.body.pipe(take)
+            except Failure as failure:
+                heard.broke = failure.detail
+
+        piping = spawn(pipe(), "pipe")
+        leaving = spawn(enough.wait(), "leave")
+        try:
+            await asyncio.wait((piping, leaving), return_when=asyncio.FIRST_COMPLETED)
+            heard.left = not piping.done()
+        finally:
+            piping.cancel()
+            leaving.cancel()
+            reply.close()
+
+    async def _handle(self, heard: Heard, generation: Generation, request: Request) -> Reply:
+        """What the data port's handler does: a request becomes a call."""
+        self._calls += 1
+        journal = Journal(self._clock.now)
+        heard.entries = journal.entries
+        self._network.caller.set(heard.exchanges)
+        endpoint = endpoint_of(request.method, request.target)
+        exchanges = self._policies.exchanges
+        call = Call(f"{self._calls:016x}", endpoint, request, generation.home, journal, Allowance(exchanges))
+        try:
+            return await generation.service(call)
+        except Exception as bug:
+            self._played.bugs.append(("the call failed in the proxy itself", bug))
+            return static_reply(500, "internal_error", "The proxy failed; its log says why.")
+        finally:
+            heard.matched = journal.matched
+
+    # What breaks
+
+    def _layer_broke(self, layer: str, bug: Exception) -> None:
+        self._played.bugs.append((f"layer {layer} broke and was passed over", bug))
+
+    def _loop_broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._played.bugs.append((str(context.get("message")), context.get("exception") or RuntimeError(str(context))))
+
+    def call_ended(self, record: CallRecord) -> None:
+        """A call's record, as the log and the traces get it."""
+        for heard in self._played.heard:
+            if heard.entries is record.call.journal.entries:
+                heard.record = record
+                heard.matched = record.call.journal.matched
+
+
+class _Recorder:
+    """Stands where the log and the traces do."""
+
+    def __init__(self, theatre: _Theatre) -> None:
+        self._theatre = theatre
+
+    def call_ended(self, record: CallRecord) -> None:
+        self._theatre.call_ended(record)
+
+    def exchange_ended(self, record: ExchangeRecord) -> None:
+        pass
+
+
+class _ToListener:
+    """The app's network: each connection is one to the data port."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    async def connect(self, factory: Callable[[], P]) -> P:
+        """A new connection."""
+        ours, theirs = pair(asyncio.get_running_loop())
+        theirs.attach(self._listener.protocol())
+        protocol = factory()
+        ours.attach(protocol)
+        return protocol
+
+
+def _patience(leaves: LeavesSpec | None) -> float | None:
+    return leaves.after if leaves is not None and leaves.after is not None else None
+
+
+def _without_tls_files(policies: Policies) -> Policies:
+    """No certificate is read: nothing is encrypted in memory, and a test needs no file of production."""
+    bare = {name: replace(declared, ca=None, cert=None, cert_key=None) for name, declared in policies.upstreams.items()}
+    return replace(policies, upstreams=bare)
