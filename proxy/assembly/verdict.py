@@ -201,7 +201,9 @@ def _changes(heard: Heard, exchange: Exchange) -> Iterator[str]:
         told += [f"with another {', '.join(new)}"] if new else []
         yield f"headers {' and '.join(told) or 'in another order'}"
     if exchange.body != asked.body:
-        at = next((i for i, (a, b) in enumerate(zip(asked.body, exchange.body, strict=False)) if a != b), min(len(asked.body), len(exchange.body)))
+        at = next(
+            (i for i, (a, b) in enumerate(zip(asked.body, exchange.body, strict=False)) if a != b), min(len(asked.body), len(exchange.body))
+        )
         yield f"body from byte {at} on: {shown(asked.body[at : at + 60])} became {shown(exchange.body[at : at + 60])}"
 
 

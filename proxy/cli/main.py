@@ -10,6 +10,7 @@ import click
 COMMANDS = {
     "serve": "run the proxy",
     "check": "find what is wrong in policy files",
+    "test": "run the tests of policy files",
     "explain": "say what would be done with a request, and why",
     "schema": "print the JSON Schema of policy files, for editors",
     "demo": "see policies at work, without a key or a network",

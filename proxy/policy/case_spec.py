@@ -87,7 +87,7 @@ class RequestSpec(Model):
     model: FreeText | None = Field(None, description="The model.")
     system: FreeText | None = Field(None, description="The system message, or the instructions of Responses.")
     prompt: RepeatedSpec | None = Field(
-        None, description="The user's message, or the input; `{text: \"word \", times: 500}` for one of a size."
+        None, description='The user\'s message, or the input; `{text: "word ", times: 500}` for one of a size.'
     )
     messages: Json = Field(None, description="Messages, or input items, in full, instead of `prompt`.")
     stream: bool | None = Field(None, description="Whether a stream is asked for.")
@@ -107,7 +107,9 @@ class RequestSpec(Model):
 
     @model_validator(mode="after")
     def _agrees(self) -> RequestSpec:
-        short = [name for name in ("endpoint", "model", "system", "prompt", "messages", "stream", "params") if name in self.model_fields_set]
+        short = [
+            name for name in ("endpoint", "model", "system", "prompt", "messages", "stream", "params") if name in self.model_fields_set
+        ]
         if "body" in self.model_fields_set and short:
             raise Wrong(f"`{short[0]}` is the short form, `body` the full one", "put it into the body", got=False, at=(short[0],))
         if self.prompt is not None and self.messages is not None:
@@ -145,12 +147,15 @@ class StepSpec(Model):
 class CaseSpec(Model):
     """One case: a request, or steps, over upstreams that play, and what is expected."""
 
-    name: Line = Field(description="What must hold, in a sentence; unique in the file.", examples=["a short question goes to the small model"])
+    name: Line = Field(
+        description="What must hold, in a sentence; unique in the file.", examples=["a short question goes to the small model"]
+    )
     policies: Policies = Field(None, description="Instead of the file's: files, or the policies themselves, as a mapping or as text.")
     env: dict[Line, HeaderText] = Field(default_factory=dict, description="Variables for `${NAME}`, over the file's.")
     now: Moment | None = Field(None, description="The time at which it begins.", examples=["2026-03-02T09:30:00Z"])
     upstreams: dict[Name, OneOrMany[PlaySpec]] = Field(
-        default_factory=dict, description='What each upstream plays, exchange by exchange; the last one repeats. One that is not named says "ok".'
+        default_factory=dict,
+        description='What each upstream plays, exchange by exchange; the last one repeats. One that is not named says "ok".',
     )
     request: RequestSpec | None = Field(None, description="What the app sends.")
     steps: Annotated[tuple[StepSpec, ...], Field(min_length=1, max_length=1000)] | None = Field(

@@ -106,7 +106,8 @@ class SentSpec(Model):
     body: Expected = Field(None, description="What the body says at least, `absent` for what it must not; a text: the body as it stands.")
     body_exactly: Json = Field(None, description="All that the body says.")
     untouched: bool | None = Field(
-        None, description="Whether it is what the app sent: method, headers in order (but Host and what concerns one hop), body byte for byte."
+        None,
+        description="Whether it is what the app sent: method, headers in order (but Host and what concerns one hop), body byte for byte.",
     )
 
     @model_validator(mode="after")
@@ -158,7 +159,9 @@ class EntrySpec(Model):
     """One entry of the journal. A text is its kind."""
 
     shorthand: ClassVar[str | None] = "kind"
-    kind: Line = Field(description="What was decided: the kind of a policy, or a word of the engine's own.", examples=["rewrite", "shadowed"])
+    kind: Line = Field(
+        description="What was decided: the kind of a policy, or a word of the engine's own.", examples=["rewrite", "shadowed"]
+    )
     policy: Line | None = Field(None, description="By which policy.")
     acted: bool | None = Field(None, description="Whether the call was treated differently for it.")
     shadow: bool | None = Field(None, description="Whether a policy in shadow would have.")
@@ -179,7 +182,9 @@ class ExpectSpec(Model):
 
     upstream: SentSpec | None = Field(None, description="What was sent in the last exchange.")
     exchanges: int | tuple[SentSpec, ...] | None = Field(
-        None, description="All exchanges in order, each as `upstream model` or in full; or how many.", examples=[["openai gpt-5", "groq llama*"]]
+        None,
+        description="All exchanges in order, each as `upstream model` or in full; or how many.",
+        examples=[["openai gpt-5", "groq llama*"]],
     )
     reply: ReplySpec | None = Field(None, description="What the app received.")
     policies: tuple[Name, ...] | None = Field(None, description="The policies that acted, in order: as `x-chassis-policies` tells them.")

@@ -84,7 +84,9 @@ class PlaySpec(Model):
     )
     body: Json = Field(None, description="The body: a mapping or a list is sent as JSON, text as it is.")
     raw: OneOrMany[FreeText] | None = Field(None, description="The body, piece by piece as it stands, under the head of a stream.")
-    tool_calls: OneOrMany[ToolCallSpec] | None = Field(None, description="Tool calls in the endpoint's own form, plain or streamed as asked.")
+    tool_calls: OneOrMany[ToolCallSpec] | None = Field(
+        None, description="Tool calls in the endpoint's own form, plain or streamed as asked."
+    )
 
     # how
     status: int = Field(200, ge=200, le=599, description="The status.")
@@ -141,4 +143,3 @@ class PlaySpec(Model):
     def is_unsaid(self) -> bool:
         """Whether no head ever comes."""
         return self.is_unconnected or self.stall == "head" or self.reset in ("connect", "head")
-
