@@ -20,6 +20,7 @@ from proxy.adapters.calllog import Line, line_of, told
 from proxy.adapters.masking import masked, masked_query
 from proxy.core.body import Headers
 from proxy.core.call import Call
+from proxy.core.journal import Entry
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, is_stream
 
 CALLS = 200  # a screen or two for a person, some seconds of a busy proxy; 0.6 MiB
@@ -45,6 +46,18 @@ class Ended(NamedTuple):
     generation: int  # of the policies that it ran under; 0: none did
     matched: tuple[str, ...]  # policies whose conditions held, those in shadow too
     head_bytes: int
+
+    @property
+    def started_ns(self) -> int:
+        """Unix time."""
+        at: int = self.line[0]
+        return at
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Of its journal."""
+        entries: list[Entry] = self.line[17]
+        return entries
 
     def told(self) -> dict[str, Any]:
         """As its log line has it: `call` (the id), `ts`, `endpoint`, `status`, `outcome`, `policies`, `decisions` and the others.

@@ -6,6 +6,7 @@ Nothing that the app said is in an Explanation, but names, numbers, and headers 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -153,6 +154,7 @@ async def asked_again(rules: tuple[Rule, ...], facts: Facts, matched: tuple[str,
     """The policies of a call that was: which of them matched then is known, what their conditions saw is asked again."""
     out = []
     for rule in rules:
+        await asyncio.sleep(0)  # calls go on meanwhile
         found = await _explained(rule, facts)
         out.append(replace(found, verdict=True if rule.name in matched else False if found.verdict else found.verdict))
     return out
@@ -176,7 +178,7 @@ async def _whole(reply: Reply) -> bytes:
 
 def stacked(out: Explanation, looking: Looking, matched: tuple[str, ...]) -> list[Layered]:
     """Writes down the layers of the policies that matched, and what an earlier one had set already."""
-    enforced = [rule for rule in looking.rules if not rule.shadow and rule.name in matched]
+    enforced = [rule for rule in looking.policies.rules if not rule.shadow and rule.name in matched]
     layers, out.shadowed = chosen(enforced, looking.shelf.order)
     out.stack = [
         LayerExplained(each.part.kind.name, each.rule.name, each.part.kind.floor.value, tuple(sorted(filter(None, each.fields))))
@@ -215,13 +217,13 @@ def held(looking: Looking, asked: Asked, out: Explanation, exchange: Exchange | 
 
 
 def _keeps(looking: Looking, policy: str, kind: str) -> str:
-    parts = (part for rule in looking.rules if rule.name == policy for part in rule.parts if part.kind.name == kind)
+    parts = (part for rule in looking.policies.rules if rule.name == policy for part in rule.parts if part.kind.name == kind)
     return next((part.kind.holds_reply(part.spec) for part in parts), "")
 
 
 def _readers(looking: Looking, out: Explanation) -> Iterator[Holder]:
     """The enforced policies that want the body: their conditions, and their layers where they match."""
-    for rule, found in zip(looking.rules, out.rules, strict=True):
+    for rule, found in zip(looking.policies.rules, out.rules, strict=True):
         if rule.shadow or (rule.condition.endpoints is not None and out.endpoint not in rule.condition.endpoints):
             continue
         if rule.matches_body:

@@ -51,6 +51,7 @@ class Generation:
     home: Target
     shelf: Shelf
     upstreams: dict[str, Upstream]
+    tokens: Tokens | None = None
 
     def retire(self, successor: Generation) -> None:
         """Closes the pools that the successor did not take over; exchanges under way end by themselves."""
@@ -66,12 +67,13 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
     upstreams = {name: _upstream(declared, name == home, outside, before) for name, declared in policies.upstreams.items()}
     shelf = Shelf(outside.clock, ORDER, before.shelf if before is not None else None)
     innermost = fixed(outside.around_exchange, Upstreams(upstreams))
+    tokens = tokens_for(policies.rules)
     engine = Engine(
         policies.rules,
         shelf,
         innermost,
         outside.report,
-        tokens=tokens_for(policies.rules),
+        tokens=tokens,
         holds=outside.holds,
         holds_all=home in upstreams and upstreams[home].renames_models,  # to the others go only calls that rewrite has held
         notes_model=outside.notes_model,
@@ -80,7 +82,7 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
     )
     shelf.keep_only(frozenset((rule.name, part.digest) for rule in policies.rules for part in rule.parts))
     service = fixed((*outside.around_call, Answer()), engine)
-    return Generation(number, policies, service, Target(home), shelf, upstreams)
+    return Generation(number, policies, service, Target(home), shelf, upstreams, tokens)
 
 
 def tokens_for(rules: Sequence[Rule]) -> Tokens | None:

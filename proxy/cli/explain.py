@@ -31,7 +31,7 @@ ANSWER_BYTES = 64 * 1024 * 1024
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), metavar="[PATH]", required=False)
-@click.option("--request", "file", type=click.File("rb"), metavar="FILE", **of_variable("REQUEST"), help="The request; - reads standard input.")
+@click.option("--request", "file", type=click.File("rb"), metavar="FILE", **of_variable("REQUEST"), help="The request; -: standard input.")
 @click.option(
     "--header",
     "given",

@@ -1,6 +1,8 @@
 """admin -- what an operator sees: is it alive, is it ready, what is loaded, what is counted. An aiohttp application; the caller runs it.
 
 The probes answer anyone. What tells of the configuration needs the token where there is one; without one it answers on loopback only.
+The page's own files tell nothing, so they need no token; they ask for it. Web pages of elsewhere get nothing: no rebound name, no request
+of another origin, no frame. All is GET, nothing changes anything.
 Readiness never depends on an upstream: a provider's outage must not take every pod out of service.
 """
 
@@ -11,9 +13,14 @@ import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
+
+from proxy.server.explaining import Explaining
+from proxy.server.feed import Feed
+from proxy.server.page import HEADERS, is_page, page_routes
 
 log = logging.getLogger("chassis")
 
@@ -36,8 +43,18 @@ class Status(Protocol):
         """Prometheus text."""
 
 
-def admin_app(status: Status, *, token: str | None = None, loopback: bool = True) -> web.Application:
-    """The application. `loopback`: it is bound to loopback only; if not, and without a `token`, `/policies` is closed."""
+def admin_app(
+    status: Status,
+    *,
+    explaining: Explaining | None = None,
+    feed: Feed | None = None,
+    token: str | None = None,
+    loopback: bool = True,
+) -> web.Application:
+    """The application. `loopback`: it is bound to loopback only; if not, and without a `token`, all but counts and probes is closed.
+
+    With a `feed` there is the page too.
+    """
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -54,12 +71,17 @@ def admin_app(status: Status, *, token: str | None = None, loopback: bool = True
                 response = _problem(500, "this page could not be made; the log says why")
         else:
             response = refusal
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:  # a stream's head leaves before its handler returns
+        response.headers.update(HEADERS)
+
     app = web.Application(middlewares=[guard], client_max_size=64 * 1024)
-    app.add_routes(_routes(status))
+    app.on_response_prepare.append(prepare)
+    app.add_routes([*_routes(status), *(explaining or Explaining(None)).routes()])
+    if feed is not None:
+        app.add_routes([*page_routes(), *feed.routes()])
+        app.on_shutdown.append(feed.close)
     return app
 
 
@@ -94,6 +116,10 @@ def _refusal(request: web.Request, token: str | None, loopback: bool) -> web.Res
     path = request.path
     if path in OPEN:
         return None
+    if _is_foreign(request):
+        return _problem(403, "a web page of another origin may not ask this")
+    if token is not None and is_page(path):
+        return None
     if token is not None:
         given = request.headers.get("Authorization", "")
         scheme, _, value = given.partition(" ")
@@ -107,6 +133,17 @@ def _refusal(request: web.Request, token: str | None, loopback: bool) -> web.Res
     if not _is_local_name(request.headers.get("Host", "")):
         return _problem(403, "the Host header names another machine; ask 127.0.0.1 or localhost")  # a web page by a rebound name
     return None
+
+
+def _is_foreign(request: web.Request) -> bool:
+    """Whether a browser says that a page of another origin asks, in the background. A link that a person follows is none."""
+    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and request.headers.get("Sec-Fetch-Mode") != "navigate":
+        return True
+    origin = request.headers.get("Origin")
+    try:
+        return origin is not None and urlsplit(origin).netloc != request.headers.get("Host", "")
+    except ValueError:
+        return True
 
 
 def _is_local_name(host: str) -> bool:

@@ -19,11 +19,13 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.adapters.calllog import CallLog, LogHandler
+from proxy.adapters.hits import Hits
 from proxy.adapters.metrics import LoopLag, Metrics
 from proxy.adapters.otel import Tracing, tracing
 from proxy.adapters.recent import CALLS, Recent
 from proxy.adapters.scripted import Scripted
 from proxy.assembly.answer import static_reply
+from proxy.assembly.explain_calls import CallsExplained
 from proxy.assembly.generation import Generation, Outside, build
 from proxy.assembly.load import Policies
 from proxy.assembly.reload import Reload
@@ -32,7 +34,10 @@ from proxy.core.ports import Recorder
 from proxy.core.tasks import spawn
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
 from proxy.server.admin import admin_app, is_loopback
+from proxy.server.explaining import Explaining
+from proxy.server.feed import Feed
 from proxy.server.handler import Handler, Pipeline
+from proxy.server.pulse import PulseOf
 from proxy.server.recording import MetricsRecorder
 from proxy.server.status import Status
 from proxy.wire.listener import Listener
@@ -42,6 +47,7 @@ log = logging.getLogger("chassis")
 ANCHOR_S = 60.0
 SWITCH_S = 0.0005  # a thread that encodes spans gives the loop its turn after this; Python's own 5 ms could be seen in a stream
 GRACE_S = 0.5  # between saying no to readiness and closing the port: endpoints elsewhere take a moment to hear
+ADMIN_END_S = 2.0  # that a scrape under way has to end
 LogMode = str  # json, text or off
 
 
@@ -78,6 +84,7 @@ class Server:
         """`recorders` are told of every call, beside the log and the traces."""
         self.settings = settings
         self.metrics = Metrics()
+        self.hits = Hits()
         self.is_ready = False
         self.generation: Generation | None = None
         self.reload: Reload | None = None
@@ -89,6 +96,7 @@ class Server:
         self._tracing: Tracing | None = tracing(env, version)
         self._calllog = CallLog(1, text=settings.log == "text") if settings.log != "off" else None
         self.recent = Recent(settings.recent, self._loop.call_later) if settings.recent else None
+        self._explained = CallsExplained(self.recent) if self.recent is not None else None
         self._log_handler: LogHandler | None = None
         self._outside = self._make_outside(recorders)
         self._handler: Handler | None = None
@@ -100,12 +108,13 @@ class Server:
 
     def _make_outside(self, recorders: Sequence[Recorder]) -> Outside:
         told = [recorder for recorder in (self._calllog, self._tracing, self.recent, *recorders) if recorder is not None]
+        counted: list[Recorder] = [MetricsRecorder(self.metrics), self.hits]
         begin = self._tracing.begin if self._tracing is not None else None
         count = self.metrics.exchanges.add
         return Outside(
             self._clock,
             self._report,
-            around_call=(CallTelemetry([MetricsRecorder(self.metrics), *told], self._clock, begin, reads_model=begin is not None),),
+            around_call=(CallTelemetry([*counted, *told], self._clock, begin, reads_model=begin is not None),),
             around_exchange=(ExchangeTelemetry([self._tracing], self._clock, True),) if self._tracing is not None else (),
             notes_model=bool(told),
             count_exchange=count,
@@ -184,8 +193,11 @@ class Server:
     async def _start_admin(self) -> None:
         host = self.settings.admin_host
         status = Status(self.metrics, lambda: self.generation, lambda: self.reload, self._state, lambda: self.loaded_at_ns)
-        app = admin_app(status, token=self.settings.admin_token, loopback=is_loopback(host))
-        runner = web.AppRunner(app, access_log=None)
+        pulse = PulseOf(self.metrics, self.hits, lambda: self.generation, lambda: self.reload, self._state, self._clock.wall_ns)
+        feed = Feed(self.recent, pulse, self._clock)
+        explaining, token = Explaining(self._explained), self.settings.admin_token
+        app = admin_app(status, explaining=explaining, feed=feed, token=token, loopback=is_loopback(host))
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=ADMIN_END_S)
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(runner, host, self.settings.admin_port).start()
@@ -201,6 +213,8 @@ class Server:
         self.generation = build(policies, self._outside, before)
         self.metrics.loaded(policies.loaded.revision)
         self.loaded_at_ns = self._clock.wall_ns()
+        if self._explained is not None:
+            self._explained.loaded(self.generation)
         if self._handler is not None:
             self._handler.pipeline = self._pipeline(self.generation)
         if before is not None:

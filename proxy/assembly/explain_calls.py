@@ -1,0 +1,102 @@
+"""explain_calls -- calls that were, explained with the policies that they ran under, also when those have been replaced since.
+
+What matched and what was decided is known from the call; what each condition saw is asked again, of what is kept of the request.
+Cost: nothing until somebody asks; then some milliseconds, between which calls go on. One explanation at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from proxy.adapters.recent import BODY_BYTES, Ended, Recent
+from proxy.assembly.explain import Explanation, asked_again, begun, facts_of, held, payload_of, sent, stacked
+from proxy.assembly.generation import Generation
+from proxy.assembly.load import Policies
+from proxy.assembly.looking import Looking
+from proxy.assembly.recorded import Asked
+from proxy.assembly.rules import of_endpoint
+from proxy.openai.tokens import Tokens
+from proxy.policy.facts import NO_BODY
+from proxy.policy.match import All
+
+GENERATIONS = 8  # of policies that are remembered: who edits more often than that within some hundred calls is trying things out
+NOT_KEPT = "its body is not kept for an explanation"
+
+
+class CallsExplained:
+    """Remembers the policies that kept calls ran under."""
+
+    def __init__(self, recent: Recent) -> None:
+        self.recent = recent
+        self._known: dict[int, tuple[Policies, Tokens | None]] = {}  # by generation
+        self._one_at_a_time = asyncio.Lock()
+
+    def loaded(self, generation: Generation) -> None:
+        """These policies are in force. Older ones stay as long as a kept call refers to them."""
+        wanted = self.recent.generations()
+        self._known = {number: known for number, known in self._known.items() if number in wanted or number == generation.number - 1}
+        self._known[generation.number] = (generation.policies, generation.tokens)
+        while len(self._known) > GENERATIONS:
+            del self._known[min(self._known)]
+
+    @property
+    def remembered(self) -> list[int]:
+        """The generations whose policies are known."""
+        return sorted(self._known)
+
+    async def explain(self, call: Ended) -> Explanation:
+        """What was done with it, and why."""
+        async with self._one_at_a_time:
+            return await self._explain(call)
+
+    async def _explain(self, call: Ended) -> Explanation:
+        asked = Asked(call.method, call.target, call.headers, call.body or b"")
+        payload = payload_of(asked)
+        latest = max(self._known, default=0)
+        number = call.generation if call.generation in self._known else latest
+        policies, tokens = self._known[number]
+        out = begun(policies, asked, payload)
+        out.recorded = {**call.told(), "revision": policies.loaded.revision}
+        out.model = call.told().get("model", out.model)
+        out.status = call.told().get("status", 0)
+        out.journal = call.entries
+        matching = tuple(rule for rule in policies.rules if rule.name in call.matched and not rule.shadow)
+        looking = Looking(policies, [replace(rule, condition=All("match", ())) for rule in matching], tokens)
+        lost_body = call.body is None and _had_body(call)
+        facts = await facts_of(asked, payload, looking, NOT_KEPT if lost_body else NO_BODY, call.started_ns)
+        out.rules = await asked_again(policies.rules, facts, call.matched)
+        if number != call.generation:
+            out.recorded.pop("revision")
+            out.notes.append(f"the policies of then (generation {call.generation}) are not kept: these are those of generation {number}")
+        elif number != latest:
+            out.notes.append(f"the policies have changed since: generation {latest} is in force")
+        stacked(out, looking, call.matched)
+        out.has_body = lost_body or bool(call.body)
+        if lost_body:
+            self._without_body(out, call, policies)
+        elif number == call.generation:
+            seen = await looking.look(asked)
+            out.held = held(looking, asked, out, seen.exchange)
+            out.sent = sent(looking, asked, seen.exchange) if seen.exchange is not None else None
+            out.headers = seen.reply.headers
+            out.reply = b"" if seen.exchange is not None else await seen.reply.body.read_all()
+        return out
+
+    def _without_body(self, out: Explanation, call: Ended, policies: Policies) -> None:
+        """Says what cannot be said, where it matters."""
+        mine = of_endpoint(policies.rules, out.endpoint)
+        if any(rule.matches_body or rule.reads_body for rule in mine):
+            out.notes.append(
+                f"{NOT_KEPT} (over {BODY_BYTES >> 10} KiB, read by no policy, or younger calls took its place): what conditions"
+                " saw in it is not known; which policies matched is"
+            )
+        out.rules = [replace(rule, verdict=rule.name in call.matched) for rule in out.rules]
+
+
+def _had_body(call: Ended) -> bool:
+    for name, value in call.headers:
+        low = name.lower()
+        if low == b"transfer-encoding" or (low == b"content-length" and value.strip() != b"0"):
+            return True
+    return False
