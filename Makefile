@@ -38,6 +38,7 @@ check: setup ## lint, types, generated files, size budget, shipped policies
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/chassis check policies
+	@$(BIN)/chassis test policies --require-tests
 	@$(BIN)/python -m tests.generate
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 

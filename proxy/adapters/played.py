@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from proxy.adapters.playing import Close, Playing, Reset, Silence, Wait, play
 from proxy.core.body import Body, Headers
 from proxy.core.clock import Clock
 from proxy.core.duplex import End, pair
 from proxy.core.faults import Failure, Fault, Refusal
+from proxy.core.journal import Entry
 from proxy.core.reply import Reply
 from proxy.core.request import Request
 from proxy.core.tasks import spawn
@@ -45,20 +46,28 @@ class Exchange:
     received: bool = False
     status: int | None = None
     failure: str | None = None
+    decided: int = 0  # entries that the call's journal had when it began
+
+
+class Caller(Protocol):
+    """A call whose exchanges are written down with it."""
+
+    exchanges: list[Exchange]
+    entries: list[Entry]
 
 
 @dataclass(slots=True)
 class Network:
     """Where all upstreams of one case play: their scripts, and the exchanges in the order in which they began.
 
-    `caller` says into which list, besides, the exchanges of the present call go.
+    `caller` is whose exchanges they are.
     """
 
     scripts: dict[str, tuple[PlaySpec, ...]] = field(default_factory=dict)
     exchanges: list[Exchange] = field(default_factory=list)
     bugs: list[Exception] = field(default_factory=list)  # of playing itself
     _played: dict[str, int] = field(default_factory=dict)
-    caller: ContextVar[list[Exchange]] = field(default_factory=lambda: ContextVar("caller"))
+    caller: ContextVar[Caller] = field(default_factory=lambda: ContextVar("caller"))
     current: ContextVar[Exchange] = field(default_factory=lambda: ContextVar("exchange"))
 
     def set(self, scripts: Mapping[str, Sequence[PlaySpec]]) -> None:
@@ -76,8 +85,9 @@ class Network:
         if request.body.ended and request.body.error is None:
             exchange.body = request.body.peek()
         self.exchanges.append(exchange)
-        if (mine := self.caller.get(None)) is not None:
-            mine.append(exchange)
+        if (caller := self.caller.get(None)) is not None:
+            exchange.decided = len(caller.entries)
+            caller.exchanges.append(exchange)
         return exchange
 
     def sender(self, declared: Declared, clock: Clock) -> Sender:

@@ -234,7 +234,7 @@ class _Theatre:
         self._calls += 1
         journal = Journal(self._clock.now)
         heard.entries = journal.entries
-        self._network.caller.set(heard.exchanges)
+        self._network.caller.set(heard)
         endpoint = endpoint_of(request.method, request.target)
         exchanges = self._policies.exchanges
         call = Call(f"{self._calls:016x}", endpoint, request, generation.home, journal, Allowance(exchanges))

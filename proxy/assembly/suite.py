@@ -135,10 +135,7 @@ class _Reader:
             own = case.policies is not None
             at: At = ("cases", index, "policies") if own else ("policies",)
             given = case.policies if own else spec.policies
-            if own or case.env:
-                policies = self._policies(given, at, {**spec.env, **case.env})
-            else:
-                policies = default
+            policies = self._policies(given, at, {**spec.env, **case.env}) if own or case.env else default
             if policies is not None:
                 yield Case(case.name, index, self._suite.place(("cases", index, "name")), case, policies, own)
 

@@ -10,7 +10,7 @@ from time import perf_counter
 from proxy.assembly.coverage import Coverage
 from proxy.assembly.load import Policies
 from proxy.assembly.rehearse import rehearse
-from proxy.assembly.suite import Case, Suite, read_suite
+from proxy.assembly.suite import Case, Suite
 from proxy.assembly.verdict import Verdict, of_calls, of_policies
 from proxy.policy.document import policy_files
 

@@ -256,7 +256,7 @@ def _reply(wanted: ReplySpec, heard: Heard) -> Iterator[Miss]:
             yield Miss(path, "a reply", "none: the app left before" if heard.left else f"none: {heard.broke}")
     else:
         if wanted.status is not None and wanted.status != received.status:
-            yield Miss((*path, "status"), str(wanted.status), f"{received.status}: {shown(received.data)}")
+            yield Miss((*path, "status"), str(wanted.status), f"{received.status}: {_short(received)}")
         yield from _headers(wanted.headers, received.header, path)
         yield from _text(wanted.text, received.text, (*path, "text"))
         yield from _body(wanted, received.data, path)
@@ -272,10 +272,16 @@ def _reply(wanted: ReplySpec, heard: Heard) -> Iterator[Miss]:
         yield Miss((*path, "ends"), wanted.ends, received.ends + why)
 
 
+def _short(received: Received) -> str:
+    """A reply in a few words."""
+    error = received.error
+    return shown(error.get("message", error)) if error is not None else shown(received.text)
+
+
 def _error(wanted: ErrorSpec, received: Received, path: Path) -> Iterator[Miss]:
     error = received.error
     if error is None:
-        yield Miss(path, "an error", f"none: {received.status} {shown(received.data)}")
+        yield Miss(path, "an error", f"none: {received.status} {_short(received)}")
         return
     for name in ("code", "type", "param"):
         expected = getattr(wanted, name)

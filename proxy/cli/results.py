@@ -20,6 +20,7 @@ from proxy.policy.problems import dotted
 
 HINT_BYTES = 1500  # of a request that is shown as a command
 TRACE_LINES = 12
+USUAL = ("host", "accept", "content-length", "content-type", "authorization")  # headers that say nothing of a case
 
 
 def file_line(tried: Tried) -> str:
@@ -85,10 +86,13 @@ def _labelled(label: str, text: str, colour: str) -> Iterator[str]:
 def _call(title: str, heard: Heard) -> Iterator[str]:
     asked = heard.asked
     yield f"{title}: {asked.method.decode('latin-1')} {asked.target.decode('latin-1')} {shown(asked.body) if asked.body else ''}".rstrip()
-    for exchange in heard.exchanges:
-        yield f"  {_after(heard, exchange.at)} sent to {sent_as(exchange)}: {_came(exchange)}"
-    for entry in heard.entries:
-        yield f"  {_after(heard, entry.at)} {_decision(entry)}"
+    exchanges = list(heard.exchanges)
+    for place in range(len(heard.entries) + 1):
+        while exchanges and exchanges[0].decided <= place:
+            exchange = exchanges.pop(0)
+            yield f"  {_after(heard, exchange.at)} sent to {sent_as(exchange)}: {_came(exchange)}"
+        if place < len(heard.entries):
+            yield f"  {_after(heard, heard.entries[place].at)} {_decision(heard.entries[place])}"
     if not heard.entries:
         yield "  nothing was decided"
     status = f"{heard.status} {shown(heard.data)}" if heard.status is not None else "none"
@@ -122,9 +126,11 @@ def _hint(tried: Tried, verdict: Verdict) -> str | None:
         body = json.loads(asked.body) if asked.body else None
     except ValueError:
         body = asked.body.decode("utf-8", "replace")
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in asked.headers}
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1") for name, value in asked.headers if name.decode("latin-1").lower() not in USUAL
+    }
     request = {"method": asked.method.decode("latin-1"), "path": asked.target.decode("latin-1"), "headers": headers, "body": body}
-    said = json.dumps({key: value for key, value in request.items() if value is not None}, ensure_ascii=False)
+    said = json.dumps({key: value for key, value in request.items() if value}, ensure_ascii=False)
     return f"echo {shlex.quote(said)} | chassis explain {shlex.quote(policies.loaded.files[0])} --no-secrets --request -"
 
 
