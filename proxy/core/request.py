@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Any
 
 from proxy.core.body import Body, Headers
 
@@ -36,6 +37,7 @@ class Request:
         "headers",
         "interim",
         "keep",
+        "known",
         "length",
         "marks",
         "method",
@@ -57,6 +59,7 @@ class Request:
         self.keep = minor == 1  # the sender wants the connection kept
         self.named: frozenset[bytes] | None = None  # header names that its Connection header lists, lower case
         self.marks: Marks | None = None
+        self.known: Any = None  # a `proxy.wire.known_heads.Known`, while the head is as it came
         self.expect = False  # it waits for 100 Continue
         self.continued = False  # we have said it: an upstream must not see Expect
         self.upgrade: bytes | None = None  # the protocol asked for, as `websocket`
@@ -89,4 +92,6 @@ class Request:
         new.upgrade = self.upgrade
         new.interim = self.interim
         new.received = self.received
+        if headers is self.headers and target is self.target and framing is self.framing:
+            new.known = self.known
         return new

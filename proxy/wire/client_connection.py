@@ -54,7 +54,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self.parser = RequestParser(listener.limits, self, listener.now, self._got_request)
+        self.parser = RequestParser(listener.limits, self, listener.now, self._got_request, listener.heads)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self._task: asyncio.Task[None] | None = None
         self._queue: deque[Request | Refusal] = deque()

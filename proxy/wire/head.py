@@ -157,6 +157,18 @@ def origin_form(method: bytes, target: bytes) -> bytes:
 
 def request_head(request: Request, authority: bytes) -> bytes:
     """The head for an upstream. Host is the upstream's own; what is for one hop is made anew, in its place."""
+    known, marks = request.known, request.marks
+    if known is not None and marks is not None and marks[0] is request.headers and marks[1] == len(request.headers):
+        sent = known.sent(authority)
+        if sent is None:
+            known.sends(authority, _request_head(request, authority))
+            sent = known.sent(authority)
+        if sent is not None:
+            return sent[0] + b"%d" % request.length + sent[1] if sent[1] else sent[0]  # type: ignore[no-any-return]
+    return _request_head(request, authority)
+
+
+def _request_head(request: Request, authority: bytes) -> bytes:
     framing = request.framing
     headers = request.headers
     lines = list(map(join_pair, headers))

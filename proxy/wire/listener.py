@@ -16,6 +16,7 @@ from proxy.core.reply import Reply
 from proxy.core.request import Request
 from proxy.wire.client_connection import ClientConnection
 from proxy.wire.hangups import Hangups
+from proxy.wire.known_heads import KnownHeads
 from proxy.wire.settings import ServerLimits
 
 log = logging.getLogger("chassis.wire")
@@ -35,6 +36,7 @@ class Listener:
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.now = now_of(self.loop)
+        self.heads = KnownHeads()
         self.hangups = Hangups(self.loop)
         self.is_draining = False
         self._refusal = refusal

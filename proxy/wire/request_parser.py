@@ -19,6 +19,7 @@ from proxy.core.stage import Flow
 from proxy.wire.chunks import Chunks
 from proxy.wire.excess import Excess
 from proxy.wire.head import bad_request, read_request
+from proxy.wire.known_heads import Known, KnownHeads
 from proxy.wire.settings import ServerLimits
 
 read_line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])\r\n").match
@@ -27,7 +28,9 @@ CANONICAL = (b"POST / HTTP/1.0\r\n", b"POST / HTTP/1.1\r\n")
 BLANK_LINE = b"\r\n\r\n"
 
 
-START, HEAD, FIXED, CHUNKS = range(4)  # what the next byte belongs to; START: a request line, or empty lines before it
+# What the next byte belongs to. START: a request line, or empty lines before it; COUNTED: a body behind a known head, of which httptools
+# knows nothing
+START, HEAD, FIXED, CHUNKS, COUNTED = range(5)
 
 
 class RequestParser:
@@ -42,7 +45,9 @@ class RequestParser:
         "_error",
         "_excess",
         "_flow",
+        "_head",
         "_head_bytes",
+        "_heads",
         "_http",
         "_into",
         "_left",
@@ -57,14 +62,18 @@ class RequestParser:
         "unfed",
     )
 
-    def __init__(self, limits: ServerLimits, flow: Flow, now: Callable[[], float], begin: Callable[[Request], None]) -> None:
+    def __init__(
+        self, limits: ServerLimits, flow: Flow, now: Callable[[], float], begin: Callable[[Request], None], heads: KnownHeads
+    ) -> None:
         self._limits = limits
+        self._heads = heads
         self._flow: Flow | None = flow
         self._now = now
         self._begin: Callable[[Request], None] | None = begin
         self._http: HttpRequestParser | None = HttpRequestParser(self)
         self._part = START
         self._line: re.Match[bytes] | None = None
+        self._head: bytes | None = None  # that is being read, where it came in one piece
         self._head_bytes = 0
         self._into: Headers = []  # where header pairs go: the head's, then the trailers'
         self._left = 0  # bytes of a body of known length
@@ -97,6 +106,8 @@ class RequestParser:
                 if part is START:
                     if self.blocked or (at := self._start(data, at)) < 0:
                         break
+                elif part is COUNTED:
+                    at = self._to_end(data, at)
                 elif part is FIXED:
                     end = min(size, at + self._left)
                     self._left -= end - at
@@ -123,6 +134,14 @@ class RequestParser:
 
     def _start(self, data: bytes, at: int) -> int:
         """Reads a request line, and its head as far as it is here. Returns where it stopped, -1 for half a line."""
+        end = data.find(BLANK_LINE, at)
+        self._head = None
+        if end >= 0:
+            end += 4
+            self._head = head = data if end - at == len(data) else data[at:end]
+            if (found := self._heads.find(head)) is not None:
+                self._begin_known(*found)
+                return end
         line = read_line(data, at)
         while line is None:
             if not data.startswith(b"\r\n", at):
@@ -143,6 +162,40 @@ class RequestParser:
             self._check_head_bytes()
         self._parse(CANONICAL[line[3] == b"1"] + data[begin:end])
         return end
+
+    def _begin_known(self, known: Known, digits: bytes) -> None:
+        """The same as after a head that httptools read."""
+        begin = self._begin
+        if begin is None:
+            return
+        request = known.request(digits, Body(self._flow))
+        self._began(request, COUNTED)
+        begin(request)
+        if request.framing is LENGTH and not request.length:
+            self._complete()
+
+    def _to_end(self, data: bytes, at: int) -> int:
+        """Hands on a body by its length alone."""
+        size = len(data)
+        end = min(size, at + self._left)
+        self._left -= end - at
+        self.on_body(data if end - at == size else data[at:end])
+        if not self._left:
+            self._complete()
+        return end
+
+    def _began(self, request: Request, fixed: int) -> None:
+        """Sets out for the body of a request. `fixed`: how one of a known length is read."""
+        request.received = self._now()
+        if request.framing is NONE:
+            self._part = START
+            request.body.end()
+            if not request.keep:
+                self.closed = True
+        else:
+            self.receiving = request
+            self._left = request.length
+            self._part = CHUNKS if request.framing is CHUNKED else fixed
 
     def _check_half_line(self, data: bytes, at: int) -> None:
         size = len(data) - at
@@ -242,18 +295,13 @@ class RequestParser:
         except Refusal as refusal:
             self._error = refusal
             raise
-        request.received = self._now()
-        if request.framing is NONE:
-            self._part = START
-            body.end()
-            if not request.keep:
-                self.closed = True
-        else:
-            self.receiving = request
+        if self._head is not None:
+            self._heads.learn(self._head, request)
+            self._head = None
+        self._began(request, FIXED)
+        if self._part == CHUNKS:
             self._excess.reset()
             self._chunks.reset()
-            self._left = request.length
-            self._part = CHUNKS if request.framing is CHUNKED else FIXED
         self._begin(request)
 
     def on_body(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest
 from proxy.core.body import Body
 from proxy.core.faults import Refusal
 from proxy.core.request import Request
+from proxy.wire.known_heads import KnownHeads
 from proxy.wire.request_parser import RequestParser
 from proxy.wire.settings import ServerLimits
 
@@ -17,9 +18,9 @@ from proxy.wire.settings import ServerLimits
 class Client:
     """Collects requests; the bodies are never held back."""
 
-    def __init__(self, limits: ServerLimits | None = None) -> None:
+    def __init__(self, limits: ServerLimits | None = None, heads: KnownHeads | None = None) -> None:
         self.requests: list[Request] = []
-        self.parser = RequestParser(limits or ServerLimits(), self, time.monotonic, self.requests.append)
+        self.parser = RequestParser(limits or ServerLimits(), self, time.monotonic, self.requests.append, heads or KnownHeads())
 
     def body_full(self) -> None: ...
     def body_drained(self) -> None: ...
