@@ -5,12 +5,14 @@ Pure functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from proxy.policy.expect_spec import ReplySpec, SentSpec
 from proxy.policy.globs import matcher
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
@@ -90,6 +92,39 @@ def _equal(expected: Any, seen: Any) -> bool:
     if isinstance(expected, bool) or isinstance(seen, bool):
         return expected is seen
     return bool(expected == seen)
+
+
+def header_differences(wanted: dict[str, str] | None, seen: Callable[[str], str | None], path: Path) -> Iterator[Miss]:
+    for name, expected in (wanted or {}).items():
+        value = seen(name)
+        if expected == "absent":
+            if value is not None:
+                yield Miss((*path, "headers", name), "absent", value)
+        elif value is None or not (expected == "present" or like(expected, value)):
+            yield Miss((*path, "headers", name), expected, value if value is not None else "absent")
+
+
+def body_differences(wanted: SentSpec | ReplySpec, data: bytes, path: Path) -> Iterator[Miss]:
+    for name, exactly in (("body", False), ("body_exactly", True)):
+        if name not in wanted.model_fields_set:
+            continue
+        expected = getattr(wanted, name)
+        if isinstance(expected, str) and (exactly or expected not in ("absent", "present")):
+            seen: Any = data.decode("utf-8", "backslashreplace")
+        else:
+            seen = json_of(data)
+            if seen is ABSENT and data:
+                yield Miss((*path, name), shown(expected), f"not JSON: {shown(data)}")
+                continue
+        yield from differences(expected, seen, (*path, name), exactly)
+
+
+def json_of(data: bytes) -> Any:
+    """The standard library reads what others refuse: NaN, large numbers, lone surrogates."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return ABSENT
 
 
 def like(glob: str, text: str) -> bool:

@@ -5,24 +5,20 @@ Stands over `compared`, which knows values; here is what each field of `expect` 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from proxy.adapters.played import Exchange
-from proxy.assembly.compared import ABSENT, Miss, Path, differences, like, shown
+from proxy.assembly.compared import ABSENT, Miss, Path, body_differences, differences, header_differences, shown
 from proxy.assembly.load import Policies
 from proxy.assembly.received import Received
 from proxy.assembly.rehearse import PATIENCE_S, Heard, Played
+from proxy.assembly.sent import exchange_differences
 from proxy.assembly.suite import Case
 from proxy.core.journal import Entry
 from proxy.policy.case_spec import StepSpec
-from proxy.policy.expect_spec import EntrySpec, ErrorSpec, ExpectSpec, ProblemSpec, ReplySpec, SentSpec, TextSpec, TookSpec
+from proxy.policy.expect_spec import EntrySpec, ErrorSpec, ExpectSpec, ProblemSpec, ReplySpec, TextSpec, TookSpec
 from proxy.policy.problems import PolicyError, Problem, Severity
 from proxy.policy.units import duration_text
-
-ONE_HOP = frozenset((b"host", b"connection", b"keep-alive", b"te", b"upgrade", b"proxy-connection", b"transfer-encoding"))
 
 
 @dataclass(slots=True)
@@ -83,7 +79,7 @@ def of_calls(case: Case, played: Played) -> Iterator[Miss]:
                 yield Miss((*at, *miss.path), miss.expected, miss.seen, miss.note)
     total = case.spec.expect
     if case.spec.steps is not None and total is not None:
-        yield from _exchanges(total, played.exchanges, None)
+        yield from exchange_differences(total, played.exchanges, None)
         yield from _time(total.took, played.took_s, ("took",))
 
 
@@ -94,7 +90,7 @@ def _hang(heard: Heard) -> tuple[str, str]:
 
 def of_call(expect: ExpectSpec, heard: Heard, policies: Policies | PolicyError) -> Iterator[Miss]:
     """What one request expects, beside what came of it."""
-    yield from _exchanges(expect, heard.exchanges, heard)
+    yield from exchange_differences(expect, heard.exchanges, heard)
     if expect.reply is not None:
         yield from _reply(expect.reply, heard)
     acted = list(dict.fromkeys(entry.policy for entry in heard.entries if entry.acted and entry.policy is not None))
@@ -126,125 +122,6 @@ def _time(wanted: TookSpec | None, seen_s: float, path: Path) -> Iterator[Miss]:
         yield Miss((*path, "at_least"), f"at least {duration_text(wanted.at_least)}", seen)
 
 
-# What was sent
-
-
-def sent_as(exchange: Exchange) -> str:
-    """An exchange as `upstream model`."""
-    model = model_of(exchange)
-    return f"{exchange.upstream} {model}" if model else exchange.upstream
-
-
-def model_of(exchange: Exchange) -> str | None:
-    """The model that an upstream was asked for."""
-    body = _json(exchange.body)
-    model = body.get("model") if isinstance(body, dict) else None
-    return model if isinstance(model, str) else None
-
-
-def _exchanges(expect: ExpectSpec, seen: Sequence[Exchange], heard: Heard | None) -> Iterator[Miss]:
-    wanted = expect.exchanges
-    listed = ", ".join(map(sent_as, seen)) or "none"
-    if isinstance(wanted, int):
-        if wanted != len(seen):
-            yield Miss(("exchanges",), str(wanted), f"{len(seen)}: {listed}" if seen else "0")
-    elif wanted is not None:
-        if len(wanted) != len(seen):
-            yield Miss(("exchanges",), ", ".join(each.to or each.name or each.model or "…" for each in wanted) or "none", listed)
-        for place, (each, exchange) in enumerate(zip(wanted, seen, strict=False)):
-            yield from _sent(each, exchange, heard, ("exchanges", place))
-    if expect.upstream is not None:
-        if not seen:
-            yield Miss(("upstream",), "an exchange", "none: nothing was sent")
-        else:
-            yield from _sent(expect.upstream, seen[-1], heard, ("upstream",))
-
-
-def _sent(wanted: SentSpec, exchange: Exchange, heard: Heard | None, path: Path) -> Iterator[Miss]:
-    if wanted.to is not None:
-        upstream, space, model = wanted.to.partition(" ")
-        if not like(upstream, exchange.upstream) or (space and not like(model.strip(), model_of(exchange) or "")):
-            yield Miss(path, wanted.to, sent_as(exchange))
-    for name, seen in (
-        ("name", exchange.upstream),
-        ("model", model_of(exchange)),
-        ("method", exchange.method.decode("latin-1")),
-        ("path", exchange.target.decode("utf-8", "replace")),
-    ):
-        expected = getattr(wanted, name)
-        if expected is not None and (seen is None or not like(expected, seen)):
-            yield Miss((*path, name), expected, seen if seen is not None else "none")
-    unsent = not exchange.received and (wanted.headers is not None or wanted.untouched is not None)
-    if unsent:
-        yield Miss(path, "a request", f"no connection: {exchange.failure or 'none was made'}")
-        return
-    yield from _headers(wanted.headers, lambda name: _header(exchange, name), path)
-    yield from _body(wanted, exchange.body, path)
-    if wanted.untouched is not None and heard is not None:
-        changes = list(_changes(heard, exchange))
-        if wanted.untouched and changes:
-            yield Miss((*path, "untouched"), "as the app sent it", "; ".join(changes))
-        elif not wanted.untouched and not changes:
-            yield Miss((*path, "untouched"), "something changed", "every byte as the app sent it")
-
-
-def _changes(heard: Heard, exchange: Exchange) -> Iterator[str]:
-    asked = heard.asked
-    if exchange.method != asked.method:
-        yield f"method {exchange.method.decode('latin-1')}"
-    before = [pair for pair in asked.headers if pair[0].lower() not in ONE_HOP]
-    after = [pair for pair in exchange.headers if pair[0].lower() not in ONE_HOP]
-    if before != after:
-        gone = [name.decode() for name, value in before if (name, value) not in after]
-        new = [name.decode() for name, value in after if (name, value) not in before]
-        told = [f"without {', '.join(gone)}"] if gone else []
-        told += [f"with another {', '.join(new)}"] if new else []
-        yield f"headers {' and '.join(told) or 'in another order'}"
-    if exchange.body != asked.body:
-        at = next(
-            (i for i, (a, b) in enumerate(zip(asked.body, exchange.body, strict=False)) if a != b), min(len(asked.body), len(exchange.body))
-        )
-        yield f"body from byte {at} on: {shown(asked.body[at : at + 60])} became {shown(exchange.body[at : at + 60])}"
-
-
-def _header(exchange: Exchange, name: str) -> str | None:
-    values = [value for key, value in exchange.headers if key.lower() == name.lower().encode()]
-    return ", ".join(value.decode("utf-8", "replace") for value in values) if values else None
-
-
-def _headers(wanted: dict[str, str] | None, seen: Callable[[str], str | None], path: Path) -> Iterator[Miss]:
-    for name, expected in (wanted or {}).items():
-        value = seen(name)
-        if expected == "absent":
-            if value is not None:
-                yield Miss((*path, "headers", name), "absent", value)
-        elif value is None or not (expected == "present" or like(expected, value)):
-            yield Miss((*path, "headers", name), expected, value if value is not None else "absent")
-
-
-def _body(wanted: SentSpec | ReplySpec, data: bytes, path: Path) -> Iterator[Miss]:
-    for name, exactly in (("body", False), ("body_exactly", True)):
-        if name not in wanted.model_fields_set:
-            continue
-        expected = getattr(wanted, name)
-        if isinstance(expected, str) and (exactly or expected not in ("absent", "present")):
-            seen: Any = data.decode("utf-8", "backslashreplace")
-        else:
-            seen = _json(data)
-            if seen is ABSENT and data:
-                yield Miss((*path, name), shown(expected), f"not JSON: {shown(data)}")
-                continue
-        yield from differences(expected, seen, (*path, name), exactly)
-
-
-def _json(data: bytes) -> Any:
-    """The standard library reads what others refuse: NaN, large numbers, lone surrogates."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return ABSENT
-
-
 # What came back
 
 
@@ -257,9 +134,9 @@ def _reply(wanted: ReplySpec, heard: Heard) -> Iterator[Miss]:
     else:
         if wanted.status is not None and wanted.status != received.status:
             yield Miss((*path, "status"), str(wanted.status), f"{received.status}: {_short(received)}")
-        yield from _headers(wanted.headers, received.header, path)
+        yield from header_differences(wanted.headers, received.header, path)
         yield from _text(wanted.text, received.text, (*path, "text"))
-        yield from _body(wanted, received.data, path)
+        yield from body_differences(wanted, received.data, path)
         if "events" in wanted.model_fields_set:
             seen = received.events if received.is_stream else ABSENT
             yield from differences(wanted.events, seen, (*path, "events"))

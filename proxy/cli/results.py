@@ -13,8 +13,9 @@ from proxy.adapters.played import Exchange
 from proxy.assembly.compared import Miss, shown
 from proxy.assembly.coverage import Coverage, Point
 from proxy.assembly.rehearse import Heard
+from proxy.assembly.sent import sent_as
 from proxy.assembly.trial import Tried
-from proxy.assembly.verdict import Verdict, sent_as, told
+from proxy.assembly.verdict import Verdict, told
 from proxy.core.journal import Entry
 from proxy.policy.problems import dotted
 

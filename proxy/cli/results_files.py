@@ -12,8 +12,9 @@ import orjson
 
 from proxy.assembly.coverage import Coverage
 from proxy.assembly.rehearse import Heard
+from proxy.assembly.sent import sent_as
 from proxy.assembly.trial import Tried
-from proxy.assembly.verdict import Verdict, sent_as
+from proxy.assembly.verdict import Verdict
 from proxy.policy.problems import dotted
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]").sub
