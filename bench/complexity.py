@@ -22,7 +22,7 @@ from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload
 from proxy.policy import complexity_words
 from proxy.policy.complexity import WEIGHTS_FILE, request_of, shipped
-from proxy.policy.complexity_signals import SIGNALS, View, view
+from proxy.policy.complexity_signals import SIGNALS, View, values, view
 from proxy.policy.complexity_words import Found
 
 DATA = Path(__file__).resolve().parent.parent / "tests/data"
@@ -31,13 +31,13 @@ HELD_OUT = ("routing_first_look.jsonl",)  # written before the word lists, never
 PENALTY = 2.0
 COPIES = 3  # of each prompt, with words taken out
 LOST = 35  # percent of the known words that are taken out of a copy
-FORMS = frozenset(("polite", "own", "tells", "bounds", "common"))  # closed classes: of these none is missing in the lists
+FORMS = frozenset(("polite", "own", "situation", "bounds", "common"))  # closed classes: of these none is missing in the lists
 MISSED = 0.05  # of the copies of complex prompts lie below the threshold
 THRESHOLD = 0.4  # the score at that place
 FOLDS = 10
 LEAST_BEND = 0.02  # of a prompt that the model is sure of, so that no step is too wide
 
-Model = tuple[float, tuple[float, ...]]  # intercept, weights
+Model = tuple[float, Sequence[float]]  # intercept, weights
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,13 +75,14 @@ def cases(name: str) -> tuple[Case, ...]:
 
 
 def _values(seen: View) -> dict[int, float]:
-    return {i: value for i, signal in enumerate(SIGNALS.values()) if (value := signal.value(seen))}
+    found = values(seen)
+    return {i: found[name] for i, name in enumerate(SIGNALS) if name in found}
 
 
 def _poorer(found: Found, name: str) -> Found:
     """Without some of the words that it knows."""
     kept = {
-        each: frozenset(at for at in places if each in FORMS or zlib.crc32(f"{name} {each} {at}".encode()) % 100 >= LOST)
+        each: {at for at in places if each in FORMS or zlib.crc32(f"{name} {each} {at}".encode()) % 100 >= LOST}
         for each, places in found.places.items()
     }
     return Found(found.words, found.size, {each: places for each, places in kept.items() if places})
@@ -91,15 +92,15 @@ def fit(seen: Sequence[Case], start: Model | None = None) -> Model:
     """Intercept and weights. From any `start` to the same place: there is one best."""
     directions = [signal.direction for signal in SIGNALS.values()]
     given = [signal.given for signal in SIGNALS.values()]
-    lines = [(values, case.is_complex) for case in seen for values in (case.values, *case.copies)]
+    lines = [(found, case.is_complex) for case in seen for found in (case.values, *case.copies)]
     columns: list[list[tuple[int, float]]] = [[] for _ in directions]
-    for at, (values, _) in enumerate(lines):
-        for i, value in values.items():
+    for at, (found, _) in enumerate(lines):
+        for i, value in found.items():
             columns[i].append((at, value))
     intercept, weights = start[0] if start else 0.0, list(start[1]) if start else [0.0] * len(directions)
     weights = [weight if fixed is None else fixed for weight, fixed in zip(weights, given, strict=True)]
     for _ in range(40):
-        logits = [intercept + sum(weights[i] * value for i, value in values.items()) for values, _ in lines]
+        logits = [logit(found, (intercept, weights)) for found, _ in lines]
         chances = [_chance(z) for z in logits]
         bends = [max(chance * (1 - chance), LEAST_BEND) for chance in chances]
         left = [is_complex - chance for chance, (_, is_complex) in zip(chances, lines, strict=True)]  # what is not explained yet
@@ -138,9 +139,9 @@ def _chance(logit: float) -> float:
     return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
 
 
-def logit(values: Mapping[int, float], model: Model) -> float:
+def logit(found: Mapping[int, float], model: Model) -> float:
     """What the model says."""
-    return model[0] + sum(model[1][i] * value for i, value in values.items())
+    return model[0] + sum(model[1][i] * value for i, value in found.items())
 
 
 def folds(seen: Sequence[Case], count: int, turn: int) -> list[list[Case]]:

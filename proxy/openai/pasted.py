@@ -13,15 +13,17 @@ from dataclasses import dataclass
 HEAD_CHARS = 6000  # of a longer text these are looked at, and as many as TAIL_CHARS at its end; what is between is attached
 TAIL_CHARS = 2000
 LONG_WORDS = 45  # a paragraph over this beside a shorter one is a document, not the asking
+LONG_CHARS = 360  # the same in characters
+LONG_UNSPACED_CHARS = 150  # and in a script that writes no spaces
 DATA_LINES = 3  # from here on lines that look like data are data; one or two may be the asking's own
 MAX_LINES = 400
 MAX_TAGS = 16
 
 _fence = re.compile(r"```|~~~")
 _tag = re.compile(r"<([A-Za-z][\w-]{0,40})>")
-_quoted = re.compile(
-    r'"[^"\n]{1,800}"|“[^”]{1,800}”|„[^“”]{1,800}[“”]|«[^»]{1,800}»|「[^」]{1,800}」|『[^』]{1,800}』|‘[^’\n]{1,800}’(?!\w)'
-    r"|(?<!\w)'[^\n']{1,60}(?:'\w[^\n']{0,200}|[^\n']{0,200}){0,4}'(?!\w)|`[^`\n]{1,400}`"
+_quoted = re.compile(  # no alternative reads past the next opening sign: many of them cost no more than few
+    r'"[^"\n]{1,800}"|“[^“”]{1,800}”|„[^„“”]{1,800}[“”]|«[^«»]{1,800}»|「[^「」]{1,800}」|『[^『』]{1,800}』|‘[^‘’\n]{1,800}’(?!\w)'
+    r"|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w)){1,800}'(?!\w)|`[^`\n]{1,400}`"
 )
 _stamped = re.compile(r"[\[(]?\d{2,4}[-/.:]\d{2}[-/.:]\d{2}|\d{1,3}(?:\.\d{1,3}){3} ")  # a date, a time, an address
 _speaker = re.compile(r"\s*[^\W\d_][\w .-]{0,24}: ?\S")
@@ -56,18 +58,17 @@ def parts(text: str) -> Parts:
     if "<" in text:
         text, prose = _without_tagged(text)
     if "\n" in text:
-        text, data, more = _without_blocks(text)
-        prose += more
-    elif beyond:
-        prose += len(text) - LONG_WORDS * 12
-        text = f"{text[: LONG_WORDS * 6]} {text[-LONG_WORDS * 6 :]}"
-    if beyond:  # of the kind that there is most of
-        code, data, prose = (code + beyond, data, prose) if code > data + prose else (code, data, prose)
-        data, prose = (data + beyond, prose) if data > prose and code <= data + prose else (data, prose)
-        prose = prose if code + data + prose > beyond else prose + beyond
+        text, data, documents = _without_blocks(text)
+        prose += documents
+    if beyond:  # of the kind of what was seen of it
+        most = max(code, data, prose)
+        code, data, prose = (
+            code + beyond * (most == code > prose),
+            data + beyond * (most == data > max(code, prose)),
+            prose + beyond * (most == prose),
+        )
     found = _quoted.findall(text)
-    quoted = sum(map(len, found))
-    return Parts(_quoted.sub(" ", text) if found else text, code, data, prose, quoted, len(found))
+    return Parts(_quoted.sub(" ", text) if found else text, code, data, prose, sum(map(len, found)), len(found))
 
 
 def _without_fences(text: str) -> tuple[str, int]:
@@ -104,11 +105,18 @@ def _without_blocks(text: str) -> tuple[str, int, int]:
     taken = [row or said for row, said in zip(rows, _speakers(lines), strict=True)]
     data = sum(len(line) for line, is_taken in zip(lines, taken, strict=True) if is_taken)
     left = ["" if is_taken else line for line, is_taken in zip(lines, taken, strict=True)]
-    short = [line for line in left if line and line.count(" ") < LONG_WORDS]
+    short = [line for line in left if line and not _is_document(line)]
     if any(line.strip() for line in short):
-        prose = sum(len(line) for line in left if line.count(" ") >= LONG_WORDS)
-        return "\n".join(short), data, prose
+        return "\n".join(short), data, sum(map(len, left)) - sum(map(len, short))
     return "\n".join(left), data, 0
+
+
+def _is_document(line: str) -> bool:
+    size = len(line)
+    if size <= LONG_UNSPACED_CHARS:
+        return False
+    spaces = line.count(" ")
+    return size > LONG_CHARS or spaces >= LONG_WORDS or (not line.isascii() and spaces < size / 20)
 
 
 def _speakers(lines: list[str]) -> list[bool]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from proxy.openai.pasted import parts
 from proxy.openai.payload import Payload
 from proxy.policy import complexity_words
-from proxy.policy.complexity_signals import SIGNALS, Request, questions, view
+from proxy.policy.complexity_signals import SIGNALS, Request, questions, values, view
 from proxy.policy.complexity_words import Lexicon
 from proxy.policy.conditions import Explained, Leaf
 from proxy.policy.facts import Facts
@@ -47,20 +47,15 @@ class Scale:
     def __init__(self, lexicon: Lexicon, base: float, weights: Mapping[str, float]) -> None:
         self._lexicon = lexicon
         self._base = base
-        self._weights = [(name, signal.value, weights[name]) for name, signal in SIGNALS.items()]
+        self._weights = {name: weights[name] for name in SIGNALS}
 
     def score(self, request: Request) -> Score:
         """The score of a request. One without text scores 1."""
         if not request.last.strip():
             return Score(1.0)
-        seen = view(request, self._lexicon)
-        total = self._base
-        found = {}
-        for name, value_of, weight in self._weights:
-            value = value_of(seen)
-            if value:
-                found[name] = (value, weight * value)
-                total += weight * value
+        weights = self._weights
+        found = {name: (value, weights[name] * value) for name, value in values(view(request, self._lexicon)).items()}
+        total = self._base + sum(added for _, added in found.values())
         return Score(round(1 / (1 + exp(-max(-LIMIT, min(LIMIT, total)))), 4), self._base, found)
 
 

@@ -7,9 +7,10 @@ Cost: 60 µs for a usual prompt, most of it for looking words up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import log2, log10
+from types import MappingProxyType
 
 from proxy.openai.pasted import Parts, parts
 from proxy.policy.complexity_words import Found, Lexicon
@@ -19,13 +20,25 @@ FEW_TOOLS = 3  # from here on tools tell of work in several steps
 SHORT_WORDS = 14  # up to here a question that asks to recall something is one, whatever it is about
 RECALL_PLACES = 6  # of the first words, where a question for a fact says that it is one
 HEAD_WORDS = 14  # an order with a colon is at most this long, to be one for what follows
+TEXT_WORDS = 40  # what follows an order is the text that it is for, from here on whatever the words
+TEXT_LINES = 3
+CUT_CHARS = 2000  # of an asking in which the end of an order is sought
 SYSTEM_CHARS = 1500
 EARLIER = 3  # user turns before the last that are looked at
+FACT_SHARE = 0.25  # of what a hard word counts where only a fact about it is asked
 HARD = ("prove", "why", "make", "weigh", "trouble", "reckon", "expert", "more")
 EASY = ("recall", "shift", "pick", "small", "snippet", "brief", "talk")
+FACT_WORDS = 20  # a question of this length is hardly one for a fact alone
+NOTHING = Found((), 0, MappingProxyType({}))
+_PLAIN = frozenset(("shift", "pick", "small", "snippet"))
+_PLAIN_ORDER = frozenset(("shift", "pick"))
+_NOT_PLAIN = frozenset(("prove", "why", "weigh", "reckon", "trouble"))
+_NARROW = frozenset(("pick", "shift", "brief", "desk"))
+_KNOWN = frozenset((*EASY, *HARD, "asks", "common"))
 _SCALE = (0.0, 1.0, 1.5, 1.8, 2.0)
 _math = re.compile(r"[=≤≥∑∫√⊆∈∀∃≠^]|\b[a-z]\([a-z0-9]|\b\d*[xyn]\b")
 _stops = re.compile(r"[.!?;。！？؟।…]+(?:\s|$)|\n")
+_asked = re.compile(r"[?？؟]+(?!\w)")
 _colon = re.compile(r":\s")
 
 
@@ -50,40 +63,60 @@ class View:
     found: Found
     before: Found  # in the user's earlier messages
     system: Found
-    is_about_text: bool  # an order for what follows a colon
-    recalls: bool
-
-    def scaled(self, name: str) -> float:
-        """How often a class stands in the asking: the second place counts half, the fourth a fifth."""
-        return _SCALE[min(self.found.count(name), 4)]
-
-    def hard(self, name: str) -> float:
-        """As `scaled`; a quarter of it where only a fact about the subject is asked."""
-        return self.scaled(name) * (0.25 if self.recalls else 1.0)
+    opening: int  # the first word after those of courtesy
+    is_about_text: bool  # text is attached, or follows an order and a colon
+    recalls: bool  # a short question for a fact
 
 
 def view(request: Request, lexicon: Lexicon) -> View:
     """Takes a request apart."""
     split = parts(request.last)
-    asking, found, is_about_text = split.asking, lexicon.find(split.asking), split.attached > 0
-    if (colon := _colon.search(asking)) is not None:
-        head = lexicon.find(asking[: colon.start()])
-        if head.size <= HEAD_WORDS and (head.count("shift") or head.count("pick")) and not _is_hard(head):
-            is_about_text, found = True, head
-    earlier = "\n".join(parts(text[:SYSTEM_CHARS]).asking for text in request.earlier[-EARLIER:])
+    order = _order(split.asking, lexicon)
+    found = order or lexicon.find(split.asking)
+    earlier = "\n".join([parts(text[:SYSTEM_CHARS]).asking for text in request.earlier[-EARLIER:]])
     return View(
         request,
         split,
         found,
-        lexicon.find(earlier),
-        lexicon.find(request.system[:SYSTEM_CHARS]),
-        is_about_text,
+        lexicon.find(earlier) if earlier else NOTHING,
+        lexicon.find(request.system[:SYSTEM_CHARS]) if request.system else NOTHING,
+        _opening(found),
+        order is not None or split.attached > 0,
         found.size <= SHORT_WORDS and min(found.places.get("recall", (RECALL_PLACES,))) < RECALL_PLACES,
     )
 
 
+def _order(asking: str, lexicon: Lexicon) -> Found | None:
+    """A plain order for a text that follows it, or stands before it, with nothing to mark where one ends: the order's words alone."""
+    for at, rest in _cuts(asking):
+        order = lexicon.find(at)
+        if order.size > HEAD_WORDS or _PLAIN_ORDER.isdisjoint(order.places) or not _NOT_PLAIN.isdisjoint(order.places):
+            continue
+        text = lexicon.find(rest)
+        if text.size >= TEXT_WORDS or len(_NOT_PLAIN & text.places.keys()) < 2:
+            return order
+    return None
+
+
+def _cuts(asking: str) -> Iterator[tuple[str, str]]:
+    """Where an order may end: at a colon, or at the end of the first line; or begin: with the last line."""
+    if (colon := _colon.search(asking, 0, CUT_CHARS)) is not None:
+        yield asking[: colon.start()], asking[colon.end() :]
+    if asking.count("\n", 0, CUT_CHARS) >= TEXT_LINES:
+        asking = asking.strip()
+        first, _, rest = asking.partition("\n")
+        yield first, rest
+        before, _, last = asking.rpartition("\n")
+        yield last, before
+
+
+def _opening(found: Found) -> int:
+    courtesy = found.places.get("polite", ())
+    return next((at for at in range(len(courtesy)) if at not in courtesy), len(courtesy))
+
+
 def _is_hard(found: Found) -> bool:
-    return any(found.count(name) for name in ("prove", "why", "weigh", "reckon", "trouble"))
+    return not _NOT_PLAIN.isdisjoint(found.places)
 
 
 @dataclass(slots=True, frozen=True)
@@ -92,44 +125,44 @@ class Signal:
 
     says: str
     direction: int  # UP: can only make a request look more complex; DOWN: less
-    value: Callable[[View], float]
+    value: Callable[[View], float] | None = None  # None: how often the class of its name stands in the asking
     given: float | None = None  # a weight by judgement, where the labelled prompts have none of it
 
 
-def _class(name: str) -> Callable[[View], float]:
-    return lambda view: view.scaled(name)
-
-
-def _topic(name: str) -> Callable[[View], float]:
-    return lambda view: view.hard(name)
-
-
-def _opening(view: View) -> int:
-    """The first place after words of courtesy."""
-    at = 0
-    while at < 6 and view.found.starts("polite", at):
-        at += 1
-    return at
-
-
 def _asks_fact(view: View) -> float:
-    at = _opening(view)
-    opens = view.found.starts("asks", at) or view.found.starts("recall", at) or any(p >= 1000 for p in view.found.places.get("asks", ()))
-    return max(0.0, 1.0 - view.found.size / 20) if opens else 0.0
+    if view.found.size >= FACT_WORDS:
+        return 0.0
+    places = view.found.places
+    opens = any(view.opening in places[name] for name in ("asks", "recall") if name in places)
+    if opens or (not view.found.words and "asks" in places):  # in scripts without spaces the question stands at the end
+        return 1.0 - view.found.size / FACT_WORDS
+    return 0.0
 
 
 def _tells(view: View) -> float:
     """A situation told, nothing asked for: the work is to find out what is wanted."""
-    if "?" in view.parts.asking or view.found.size < 5 or any(view.found.count(name) for name in ("shift", "pick", "small", "snippet")):
+    if "?" in view.parts.asking or view.found.size < 5 or not _PLAIN.isdisjoint(view.found.places):
         return 0.0
-    return 1.0 if view.found.starts("tells", _opening(view)) else 0.0
+    return 1.0 if view.opening in view.found.places.get("situation", ()) else 0.0
 
 
 def _unknown(view: View) -> float:
     """No word of a class, and none that English cannot do without: another language, or no language."""
-    if view.found.size < 3 or any(view.found.count(name) for name in (*EASY, *HARD, "asks", "common")):
+    if view.found.size < 3 or not _KNOWN.isdisjoint(view.found.places):
         return 0.0
     return 1.0
+
+
+def _sentences(view: View) -> float:
+    return min(4, max(0, len(_stops.findall(view.parts.asking)) - 1)) / 2
+
+
+def _questions(view: View) -> float:
+    return min(3, max(0, questions(view.parts.asking) - 1))
+
+
+def _numbers(view: View) -> float:
+    return _SCALE[min(4, sum(["0" <= word[0] <= "9" for word in view.found.words]))]
 
 
 def _attached(view: View) -> float:
@@ -145,37 +178,36 @@ def _many_tools(view: View) -> float:
 
 
 def _system_is_narrow(view: View) -> float:
-    system = view.system
-    return 1.0 if system.count("pick") or system.count("shift") or system.count("brief") or system.count("desk") else 0.0
+    return 0.0 if _NARROW.isdisjoint(view.system.places) else 1.0
 
 
 SIGNALS: dict[str, Signal] = {
     "length": Signal("words of the asking (log)", UP, lambda v: log2(1 + v.found.size) / 5),
     "short": Signal("a very short asking", DOWN, lambda v: max(0.0, 1 - v.found.size / 12)),
-    "sentences": Signal("sentences after the first", UP, lambda v: min(4, max(0, len(_stops.findall(v.parts.asking)) - 1)) / 2),
-    "questions": Signal("questions after the first", UP, lambda v: min(3.0, max(0, questions(v.parts.asking) - 1))),
+    "sentences": Signal("sentences after the first", UP, _sentences),
+    "questions": Signal("questions after the first", UP, _questions),
     "fact": Signal("opens as a question for a fact, and is short", DOWN, _asks_fact),
-    "recall": Signal("asks for something known: a name, a date, a meaning, a spelling", DOWN, _class("recall")),
-    "shift": Signal("asks for a text in another form: translated, shortened, sorted, corrected", DOWN, _class("shift")),
-    "pick": Signal("asks to pick something out of a text, or to sort it into classes", DOWN, _class("pick")),
-    "small": Signal("asks for something small to be written or suggested", DOWN, _class("small")),
-    "snippet": Signal("asks for a usual piece of code, a command or a formula", DOWN, _class("snippet")),
-    "brief": Signal("wants it short or simple", DOWN, _class("brief")),
-    "talk": Signal("a greeting or thanks", DOWN, _class("talk")),
-    "home": Signal("about everyday life", DOWN, _class("home")),
-    "prove": Signal("asks for a proof, a derivation or a justification", UP, _topic("prove")),
-    "why": Signal("asks for causes, or what to do", UP, _topic("why")),
-    "make": Signal("asks to design, build, plan, investigate or repair", UP, _topic("make")),
-    "weigh": Signal("asks to compare, criticise or weigh", UP, _topic("weigh")),
-    "trouble": Signal("tells of something that fails", UP, _topic("trouble")),
-    "reckon": Signal("mathematics, chance, optimisation or a puzzle", UP, _topic("reckon")),
-    "expert": Signal("words of a specialist's field", UP, _topic("expert")),
-    "bounds": Signal("conditions that the answer must keep", UP, _class("bounds")),
-    "more": Signal("asks for something more on top", UP, _topic("more")),
-    "own": Signal("about the writer's own case", UP, _class("own")),
+    "recall": Signal("asks for something known: a name, a date, a meaning, a spelling", DOWN),
+    "shift": Signal("asks for a text in another form: translated, shortened, sorted, corrected", DOWN),
+    "pick": Signal("asks to pick something out of a text, or to sort it into classes", DOWN),
+    "small": Signal("asks for something small to be written or suggested", DOWN),
+    "snippet": Signal("asks for a usual piece of code, a command or a formula", DOWN),
+    "brief": Signal("wants it short or simple", DOWN),
+    "talk": Signal("a greeting or thanks", DOWN),
+    "home": Signal("about everyday life", DOWN),
+    "prove": Signal("asks for a proof, a derivation or a justification", UP),
+    "why": Signal("asks for causes, or what to do", UP),
+    "make": Signal("asks to design, build, plan, investigate or repair", UP),
+    "weigh": Signal("asks to compare, criticise or weigh", UP),
+    "trouble": Signal("tells of something that fails", UP),
+    "reckon": Signal("mathematics, chance, optimisation or a puzzle", UP),
+    "expert": Signal("words of a specialist's field", UP),
+    "bounds": Signal("conditions that the answer must keep", UP),
+    "more": Signal("asks for something more on top", UP),
+    "own": Signal("about the writer's own case", UP),
     "tells": Signal("tells a situation and asks nothing", UP, _tells),
     "unknown": Signal("not understood", UP, _unknown, given=2.5),
-    "numbers": Signal("numbers in the asking", UP, lambda v: _SCALE[min(4, sum(map(_has_digit, v.found.words)))]),
+    "numbers": Signal("numbers in the asking", UP, _numbers),
     "math": Signal("formulas in the asking", UP, lambda v: 1.0 if _math.search(v.parts.asking) else 0.0),
     "code": Signal("code is attached", UP, lambda v: 1.0 if v.parts.code else 0.0),
     "attached": Signal("text is attached to a plain order for it", DOWN, _attached),
@@ -189,12 +221,23 @@ SIGNALS: dict[str, Signal] = {
     "history": Signal("what was said before is hard", UP, lambda v: min(3, sum(v.before.count(name) for name in HARD)) / 2),
     "goes_on": Signal("a short turn that follows easy ones", DOWN, lambda v: 1.0 if v.request.earlier and v.found.size <= 8 else 0.0),
 }
+_FORMS = {name: signal.value for name, signal in SIGNALS.items() if signal.value is not None}
+_CLASSES = frozenset(name for name, signal in SIGNALS.items() if signal.value is None)
+
+
+def values(seen: View) -> dict[str, float]:
+    """The signals that are there, with their values: a class counts 1, its second place a half more, its fourth a fifth."""
+    found = {}
+    for name, places in seen.found.places.items():
+        if name in _CLASSES:
+            value = _SCALE[min(len(places), 4)]
+            found[name] = value * FACT_SHARE if seen.recalls and name in HARD else value
+    for name, form in _FORMS.items():
+        if value := form(seen):
+            found[name] = value
+    return found
 
 
 def questions(text: str) -> int:
-    """How many questions stand in a text: marks of them, in a row counted once."""
-    return len(re.findall(r"[?？؟;]*[?？؟]+(?=\W|$)", text)) if len(text) < 20_000 else 0
-
-
-def _has_digit(word: str) -> bool:
-    return word[0].isdigit()
+    """How many questions stand in a text: marks of them, several in a row counted once."""
+    return len(_asked.findall(text))

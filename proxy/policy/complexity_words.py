@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from proxy.policy.keywords import fold
 
+FIRST = 3  # letters of a beginning by which it is looked up; none is shorter
 MAX_WORDS = 240  # of an asking that are looked up: longer ones are complex by their length
 UNSPACED_CHARS = 600
+LONG_WORD = 12  # characters that count for a word at least, where there are hardly any spaces
 _FILE = Path(__file__).with_name("complexity_words.json")
 _accents = re.compile("[\u0300-\u036f]+")
 _words = re.compile(r"[\w'+#\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff]+")
@@ -29,9 +32,9 @@ _Phrases = list[tuple[str, tuple[str, ...]]]  # class and the words that follow
 class Found:
     """A text's words, and how often each class stands in it, by the places where."""
 
-    words: tuple[str, ...]
+    words: Sequence[str]
     size: float  # in words, for scripts without spaces about two characters to one
-    places: Mapping[str, frozenset[int]]
+    places: Mapping[str, set[int]]
 
     def count(self, name: str) -> int:
         """How many places have a word of this class."""
@@ -45,12 +48,13 @@ class Found:
 class Lexicon:
     """The classes, ready to be sought all at once: one dictionary for whole words, one for beginnings."""
 
-    __slots__ = ("_beginnings", "_lengths", "_unspaced", "_whole")
+    __slots__ = ("_beginnings", "_pairs", "_unspaced", "_words")
 
     def __init__(self, classes: Mapping[str, Mapping[str, str]]) -> None:
         """`classes`: by name, the terms of each language, separated by commas."""
-        self._whole: dict[str, _Phrases] = {}
-        self._beginnings: dict[str, _Phrases] = {}
+        self._words: dict[str, list[str]] = {}  # the classes of a word
+        self._pairs: dict[str, _Phrases] = {}  # by their first two words
+        self._beginnings: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}  # by their first letters
         self._unspaced: list[tuple[str, str]] = []
         for name, languages in classes.items():
             for language, listed in languages.items():
@@ -59,12 +63,17 @@ class Lexicon:
                         self._unspaced.append((term.strip(), name))
                     elif words := term.replace("-", " ").split():
                         self._add(name, words)
-        self._lengths = tuple(sorted({len(beginning) for beginning in self._beginnings}))
 
     def _add(self, name: str, words: list[str]) -> None:
         first, rest = words[0], tuple(words[1:])
-        table = self._beginnings if first.endswith("*") else self._whole
-        table.setdefault(first.rstrip("*"), []).append((name, rest))
+        if first.endswith("*"):
+            self._beginnings.setdefault(first[:FIRST], []).append((first[:-1], name, rest))
+        elif not rest:
+            self._words.setdefault(first, []).append(name)
+        elif rest[0].endswith("*"):
+            self._beginnings.setdefault(first[:FIRST], []).append((first, name, rest))
+        else:
+            self._pairs.setdefault(f"{first} {rest[0]}", []).append((name, rest[1:]))
 
     def find(self, text: str) -> Found:
         """What stands in `text`. Only its first words are looked up."""
@@ -75,17 +84,21 @@ class Lexicon:
             text = self._find_unspaced(text, places)
             size += sum(map(len, runs)) / 2 if isinstance(runs, list) else 0
         words = _words.findall(text, 0, MAX_WORDS * 12)[:MAX_WORDS] if len(text) > MAX_WORDS * 12 else _words.findall(text)[:MAX_WORDS]
-        whole, beginnings, lengths = self._whole, self._beginnings, self._lengths
+        known, pairs, beginnings = self._words, self._pairs, self._beginnings
         for at, word in enumerate(words):
-            if word in whole:
-                _note(places, whole[word], words, at)
-            for length in lengths:
-                if length > len(word):
-                    break
-                phrases = beginnings.get(word[:length])
-                if phrases is not None:
-                    _note(places, phrases, words, at)
-        return Found(tuple(words), size + len(words), {name: frozenset(found) for name, found in places.items()})
+            if word in known:
+                for name in known[word]:
+                    _note(places, name, at)
+            if (start := word[:FIRST]) in beginnings:
+                for beginning, name, rest in beginnings[start]:
+                    if word.startswith(beginning) and (not rest or _follows(words, at + 1, rest)):
+                        _note(places, name, at)
+        for at, pair in enumerate(map(" ".join, pairwise(words))):
+            if pair in pairs:
+                for name, rest in pairs[pair]:
+                    if not rest or _follows(words, at + 2, rest):
+                        _note(places, name, at)
+        return Found(words, size + max(len(words), len(text) / LONG_WORD), places)
 
     def _find_unspaced(self, text: str, places: dict[str, set[int]]) -> str:
         """Notes what is found as it stands; gives the text without scripts that have no spaces."""
@@ -110,10 +123,11 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", _accents.sub("", text))
 
 
-def _note(places: dict[str, set[int]], phrases: _Phrases, words: list[str], at: int) -> None:
-    for name, rest in phrases:
-        if not rest or _follows(words, at + 1, rest):
-            places.setdefault(name, set()).add(at)
+def _note(places: dict[str, set[int]], name: str, at: int) -> None:
+    if name in places:
+        places[name].add(at)
+    else:
+        places[name] = {at}
 
 
 def _follows(words: list[str], at: int, rest: tuple[str, ...]) -> bool:
