@@ -28,6 +28,7 @@ from proxy.policy.conditions import (
     StreamIs,
 )
 from proxy.policy.facts import Facts
+from proxy.policy.language import LanguageIs
 from proxy.policy.match_spec import MatchSpec
 from proxy.policy.regex import MatchesRegex
 from proxy.policy.sample import InSample
@@ -249,6 +250,7 @@ _BUILDERS: Mapping[str, _Builder] = {
     "complexity": _one(lambda spec: ComplexityIs(spec.below, spec.at_least)),
     "keywords": _keywords,
     "regex": _regex,
+    "language": _one(LanguageIs),
     "sample": _sample,
     "schedule": _schedule,
     "signals": _signals,

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.features import HAS
 from proxy.policy.keywords import spelled
+from proxy.policy.language import Language
 from proxy.policy.problems import did_you_mean, listed, shortened
 from proxy.policy.regex import RegexSpec
 from proxy.policy.sample import SampleSpec
@@ -142,6 +143,11 @@ class MatchSpec(Spec):
     keywords: KeywordsSpec | None = Field(None, description="Whole words or phrases in the last user message, or where `in` says.")
     regex: RegexSpec | None = Field(
         None, description="RE2 patterns in the last user message, or where `in` says.", examples=["(?i)\\bpassword\\s*[:=]"]
+    )
+    language: OneOrMany[Language] | None = Field(
+        None,
+        description="The language of the last user message, as ISO 639-1 names it. Where it cannot be told (too short, mixed), it is unknown.",
+        examples=["de", ["ja", "ko", "zh"]],
     )
     sample: SampleSpec | None = Field(None, description="A sticky share of traffic.", examples=["10%"])
     schedule: OneOrMany[ScheduleSpec] | None = Field(
