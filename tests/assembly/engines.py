@@ -115,13 +115,16 @@ def rules_of(policies: str) -> tuple[Rule, ...]:
     return load_text(f"version: 1\n{UPSTREAMS}\npolicies:\n{policies}", "p.yaml", {}).rules
 
 
-def bench(policies: str | tuple[Rule, ...] = (), holds: Holds | None = None, **more: Any) -> Bench:
-    """An engine of policies, as YAML (the list under `policies`) or as rules."""
+def bench(policies: str | tuple[Rule, ...] = (), holds: Holds | None = None, wall_ns: int | None = None, **more: Any) -> Bench:
+    """An engine of policies, as YAML (the list under `policies`) or as rules. `wall_ns`: the Unix time at which it begins."""
     rules = rules_of(policies) if isinstance(policies, str) else policies
     order = {**ORDER, **{part.kind.name: len(ORDER) for rule in rules for part in rule.parts if part.kind.name not in ORDER}}
     faults: list[tuple[str, Exception]] = []
     inner = Inner()
-    shelf = Shelf(LoopClock(asyncio.get_running_loop()), order)
+    clock = LoopClock(asyncio.get_running_loop())
+    if wall_ns is not None:
+        clock.anchor(wall_ns)
+    shelf = Shelf(clock, order)
     engine = Engine(rules, shelf, inner, lambda name, bug: faults.append((name, bug)), tokens=tokens_for(rules), holds=holds, **more)
     return Bench(engine, inner, fixed((Answer(),), engine), shelf, faults, rules)
 
