@@ -60,7 +60,6 @@ OWN = 2  # words and letters that speak for it and not for a rival
 CLEARLY = 3  # times as many of them as speak for the rival and not for it
 MAX_WORDS = 200
 SELDOM = ("gl", "af", "eo")  # known to be told from others, but not often to be expected
-_KEYWORDS = frozenset("and as by do for from if in into is like not of on or select then to where while with".split())  # of code, too
 MAINLY = 0.65  # the part of all letters that must be of one script
 MANY = 100  # characters of one script: only Han and Hangul have so many in a short text
 CJK_WEIGHT = 3  # letters of others for one of these: they say more
@@ -79,8 +78,9 @@ _BLOCKS: tuple[tuple[str, int, int], ...] = (
     ("arabic", 0xFB5, 0xFE0), ("arabic", 0xFE7, 0xFF0), ("kana", 0xFF6, 0xFFA),
 )  # fmt: skip
 _BY_SCRIPT = {
-    "greek": "el", "armenian": "hy", "hebrew": "he", "bengali": "bn", "gurmukhi": "pa", "gujarati": "gu", "tamil": "ta", "telugu": "te", "kannada": "kn",
-    "malayalam": "ml", "sinhala": "si", "thai": "th", "lao": "lo", "burmese": "my", "georgian": "ka", "khmer": "km", "hangul": "ko",
+    "greek": "el", "armenian": "hy", "hebrew": "he", "bengali": "bn", "gurmukhi": "pa", "gujarati": "gu", "tamil": "ta", "telugu": "te",
+    "kannada": "kn", "malayalam": "ml", "sinhala": "si", "thai": "th", "lao": "lo", "burmese": "my", "georgian": "ka", "khmer": "km",
+    "hangul": "ko",
 }  # fmt: skip
 _WORDED = ("latin", "cyrillic", "arabic", "devanagari")
 
@@ -122,6 +122,7 @@ class Lexicon:
     sums: Mapping[str, int]  # by word or letter
     letters: frozenset[str]
     others: frozenset[str]  # letters that no language here has
+    of_code: frozenset[str]  # English words that program code has, too
 
     def ranked(self, found: Sequence[str]) -> list[tuple[int, str]]:
         """How much speaks for each language, most first."""
@@ -144,7 +145,7 @@ def lexicon() -> Lexicon:
         for saying in sayings[language]:
             speaking.setdefault(saying, []).append(i)
     sums = {saying: sum((UNIT // len(named)) << (_LANE * i) for i in named) for saying, named in speaking.items()}
-    return Lexicon(languages, sayings, sums, frozenset(data["letters"]), frozenset(data["others"]))
+    return Lexicon(languages, sayings, sums, frozenset(data["letters"]), frozenset(data["others"]), frozenset(data["of_code"].split()))
 
 
 def language_of(text: str) -> str | None:
@@ -213,7 +214,7 @@ def _by_words(text: str, script: str) -> str | None:
         for letter in present & known.letters:
             found += [letter] * min(text.count(letter), 3)
     (most, language), *rivals = known.ranked(found)[: RIVALS + 1]
-    if most < ENOUGH or most < COVERED * UNIT * len(words) or (language == "en" and _KEYWORDS.issuperset(found)):
+    if most < ENOUGH or most < COVERED * UNIT * len(words) or (language == "en" and known.of_code.issuperset(found)):
         return None
     for against, rival in rivals:
         if against and not _holds(found, language, rival):

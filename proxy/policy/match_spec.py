@@ -146,7 +146,7 @@ class MatchSpec(Spec):
     )
     language: OneOrMany[Language] | None = Field(
         None,
-        description="The language of the last user message, as ISO 639-1 names it. Where it cannot be told (too short, mixed), it is unknown.",
+        description="The language of the last user message, as ISO 639-1 names it; unknown where it cannot be told (too short, mixed).",
         examples=["de", ["ja", "ko", "zh"]],
     )
     sample: SampleSpec | None = Field(None, description="A sticky share of traffic.", examples=["10%"])
