@@ -1,7 +1,8 @@
 """calllog -- one line a call, and the `chassis` logger's messages among them, as JSON or text. No content, no secrets, no query.
 
-On the loop a line is a tuple put into a bounded queue; a thread encodes and writes, so a slow pipe never stops the loop: its lines are
-dropped and counted. Cost: about 2 us a call on the loop, 6 more in the thread.
+A line is encoded at the call's end and put into a bounded queue; a thread writes what has gathered, so a slow pipe never stops the loop:
+its lines are dropped and counted. A thread that encodes as well would take the interpreter from the loop, which costs several times what it
+saves. Cost: about 5 us a call, and one write for all lines of a twentieth of a second.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import Any
 import orjson
 
 from proxy.core.body import Headers
+from proxy.core.call import Target
 from proxy.core.journal import Entry
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, is_stream
 
 QUEUE_LINES = 10_000  # some MB: two seconds of what one process can carry, while the reader of the pipe sleeps
-BATCH_LINES = 32  # encoded in one go: some 200 us of the interpreter
+BATCH_LINES = 256  # written in one go
 GATHER_S = 0.05  # how long lines wait for each other
 TEXT_CHARS = 256
 Line = tuple[Any, ...]
@@ -37,7 +39,7 @@ class CallLog:
         self._fd = fd
         self._encode: Callable[[Line], bytes] = as_text if text else as_json
         self._most = most
-        self._queue: deque[Line] = deque()
+        self._queue: deque[bytes] = deque()
         self._wake = threading.Event()
         self._asleep = False
         self._stopping = False
@@ -73,7 +75,7 @@ class CallLog:
         if len(self._queue) >= self._most:
             self.dropped += 1
             return
-        self._queue.append(line)
+        self._queue.append(self._encode(line))
         if self._asleep:
             self._asleep = False
             self._wake.set()
@@ -82,7 +84,7 @@ class CallLog:
         queue = self._queue
         while True:
             while queue:
-                self._write(b"".join([self._encode(queue.popleft()) for _ in range(min(len(queue), BATCH_LINES))]))
+                self._write(b"".join([queue.popleft() for _ in range(min(len(queue), BATCH_LINES))]))
             if self._stopping:
                 return
             self._wake.clear()
@@ -154,8 +156,57 @@ def line_of(record: CallRecord, target: bytes, headers: Headers) -> Line:
 
 
 def as_json(line: Line) -> bytes:
-    """A line as JSON, with its newline."""
-    said = told(line)
+    """A line as JSON, with its newline: `told`, put together without the dictionary, which costs twice as much."""
+    if len(line) == 4:
+        return _dumped(told(line))
+    (wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault, detail) = line[:11]
+    (started, head, ended, exchanges, origin, headers, entries, trace_id) = line[11:]
+    seconds, rest = divmod(wall_ns, 1_000_000_000)
+    level = b"error" if outcome is Outcome.FAILED or (status is not None and status >= 500) else b"info"
+    request = (_requested if len(target) <= TEXT_CHARS else _requested.__wrapped__)(method, target, endpoint)
+    ms = (ended - started) * 1e3
+    parts = [
+        b'{"ts":"%b.%03dZ","level":"%b","call":"%b",%b,"ms":%.3f,"exchanges":%d'
+        % (_second(seconds).encode(), rest // 1_000_000, level, id.encode(), request, ms, exchanges)
+    ]
+    if status is not None:
+        parts.append(b',"status":%d' % status)
+    if head is not None:
+        parts.append(b',"first_byte_ms":%.3f' % ((head - started) * 1e3))
+    if asked is not None or to is not None:
+        parts.append(_went(asked, to))
+    if origin:
+        parts.append(b',"origin":"%b"' % origin.encode())
+    if fault is not None:
+        parts.append(b',"fault":"%b"' % fault.encode())
+    if detail:
+        parts.append(b',"detail":%b' % _dumped(_bounded(detail))[:-1])
+    if is_stream(headers):
+        parts.append(b',"stream":true')
+    if outcome is Outcome.LEFT:
+        parts.append(b',"client_left":true')
+    if trace_id:
+        parts.append(b',"trace_id":"%032x"' % trace_id)
+    if entries:
+        parts.append(b"," + _dumped(_decided(entries))[1:-2])
+    parts.append(b"}\n")
+    return b"".join(parts)
+
+
+@lru_cache(512)  # an app calls few paths; a long one is not remembered
+def _requested(method: bytes, target: bytes, endpoint: str) -> bytes:
+    path = _bounded(target.partition(b"?")[0].decode("latin-1"))
+    return _dumped({"method": method.decode("latin-1"), "path": path, "endpoint": endpoint})[1:-2]
+
+
+@lru_cache(512)
+def _went(asked: str | None, to: Target | None) -> bytes:
+    """The model, and where the call went."""
+    return b"," + _dumped(_destination(asked, to))[1:-2]
+
+
+def _dumped(said: Any) -> bytes:
+    """JSON with a newline."""
     try:
         return orjson.dumps(said, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
     except TypeError:  # half a character, deep inside: the slower encoder escapes it
@@ -212,12 +263,7 @@ def told(line: Line) -> dict[str, Any]:
         said["status"] = status
     if head is not None:
         said["first_byte_ms"] = round((head - started) * 1e3, 3)
-    if asked is not None:
-        said["model"] = _bounded(asked)
-    if to is not None:
-        said["upstream"] = to.upstream
-        if (sent := to.model or asked) is not None:
-            said["model_sent"] = _bounded(sent)
+    said.update(_destination(asked, to))
     if origin:
         said["origin"] = origin
     if fault is not None:
@@ -231,10 +277,23 @@ def told(line: Line) -> dict[str, Any]:
     if trace_id:
         said["trace_id"] = f"{trace_id:032x}"
     if entries:
-        if acted := list(dict.fromkeys([entry.policy for entry in entries if entry.acted and entry.policy is not None])):
-            said["policies"] = acted
-        said["decisions"] = [_decision(entry) for entry in entries]
+        said.update(_decided(entries))
     return said
+
+
+def _destination(asked: str | None, to: Target | None) -> dict[str, Any]:
+    said = {"model": _bounded(asked)} if asked is not None else {}
+    if to is not None:
+        said["upstream"] = to.upstream
+        if (sent := to.model or asked) is not None:
+            said["model_sent"] = _bounded(sent)
+    return said
+
+
+def _decided(entries: list[Entry]) -> dict[str, Any]:
+    acted = list(dict.fromkeys([entry.policy for entry in entries if entry.acted and entry.policy is not None]))
+    decisions = [_decision(entry) for entry in entries]
+    return {"policies": acted, "decisions": decisions} if acted else {"decisions": decisions}
 
 
 def _decision(entry: Entry) -> dict[str, object]:

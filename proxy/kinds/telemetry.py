@@ -19,7 +19,7 @@ from proxy.core.clock import Clock
 from proxy.core.faults import Abandoned, Failure, Fault, Refusal, classify
 from proxy.core.ports import CallRecord, ExchangeRecord, Outcome, Recorder, Trace
 from proxy.core.reply import Reply
-from proxy.core.request import Framing, Request
+from proxy.core.request import NONE, Request
 from proxy.core.service import Service
 from proxy.core.stage import Stage
 from proxy.openai.endpoints import Endpoint
@@ -61,15 +61,25 @@ class CallTelemetry:
         record = CallRecord(call, self._clock, request.received or self._now())
         if self._begin is not None:
             record.trace = self._begin(request.headers)
-        if self._reads and request.framing is not Framing.NONE and _is_json(request):
-            request.body.attach(_Asked(call))
+        here = None  # a body that came with its head needs no stage
+        if self._reads and request.framing is not NONE:
+            body = request.body
+            if not body.ended:
+                if _is_json(request):
+                    body.attach(_Asked(call))
+            elif body.size <= READ_BYTES:
+                here = body.peek()
         call.trace = record
         try:
             reply = await inner(call)
         except BaseException as exc:
+            if here is not None:
+                _name(call, here)
             _failed(record, exc)
             self._over(record)
             raise
+        if here is not None:
+            _name(call, here)
         record.head = self._now()
         record.status = status = reply.status
         record.origin = reply.origin
@@ -182,9 +192,8 @@ class _Asked(Stage):
     def end(self) -> bytes:
         call, self._call = self._call, None
         del self.body  # nobody closes a request body that has ended: this would be a cycle
-        if call is not None and call.journal.model is None and self._left >= 0:
-            with suppress(Unread):
-                call.journal.model = Payload(b"".join(self._parts), Endpoint(call.endpoint), call.request.header(b"content-encoding")).model
+        if call is not None and self._left >= 0:
+            _name(call, b"".join(self._parts))
         self._parts.clear()
         return b""
 
@@ -242,6 +251,13 @@ class _ReadSource(_Source):
     def fail(self, failure: Failure) -> bytes:
         self._record.usage = self._reader.result()
         return super().fail(failure)
+
+
+def _name(call: Call, data: bytes) -> None:
+    """Notes the model that a request names, where nobody did."""
+    if call.journal.model is None and _is_json(call.request):
+        with suppress(Unread):
+            call.journal.model = Payload(data, Endpoint(call.endpoint), call.request.header(b"content-encoding")).model
 
 
 def _is_json(request: Request) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.adapters import trace_context
-from proxy.adapters.calllog import CallLog, LogHandler
+from proxy.adapters.calllog import CallLog, LogHandler, as_json, line_of, told
 from proxy.core.call import Target
 from proxy.core.ports import CallRecord, Outcome
 from tests.adapters.records import a_call, a_record
@@ -239,3 +239,28 @@ def test_a_message_for_a_person_keeps_its_traceback(pipe: Pipe) -> None:
     log.stop()
 
     assert re.fullmatch(r"20\S+Z error a layer broke\nTraceback:\n  x\n", pipe.text())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"outcome": Outcome.LEFT, "status": None, "head": None, "target": None, "origin": ""},
+        {"outcome": Outcome.FAILED, "fault": "timeout", "status": 504, "detail": 'nothing "came" for 5 s\n\ud800' + "!" * 400},
+        {"status": 503, "headers": [(b"content-type", b"text/event-stream")], "spent": 4},
+        {"target": Target("é\x1b", "m\ud800"), "origin": "static"},
+    ],
+    ids=["plain", "left", "failed", "stream", "odd"],
+)
+@pytest.mark.parametrize("model", [None, "gpt-4o", "\ud800" + "m" * 5_000])
+@pytest.mark.parametrize("target", [b"/v1/x?k=1", b"/\xff\xfe\x00\"\\", b"/v1/" + b"x" * 5_000])
+def test_a_line_put_together_by_hand_says_what_the_plain_way_says(changes: dict[str, object], model: str | None, target: bytes) -> None:
+    call = a_call(b"P\xffST", target, model)
+    if changes.get("outcome") is not Outcome.LEFT:
+        call.journal.note("rewrite", "p\ud800", acted=True, model="\ud800x", n=1)
+        call.journal.note("unknown", why=["a", "b"])
+    record = a_record(call, trace_context.begin([], lambda context: True), **changes)
+    line = line_of(record, target, record.headers)
+
+    assert as_json(line).count(b"\n") == 1
+    assert json.loads(as_json(line)) == json.loads(json.dumps(told(line), default=str))
