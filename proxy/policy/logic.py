@@ -225,6 +225,16 @@ def _keywords(value: Any, positive: bool) -> Iterator[Formula]:
         yield Contains(key, frozenset(map(spelled, value.none_of)), not positive)
 
 
+def _sample(value: Any, positive: bool) -> Iterator[Formula]:
+    """Draws of one name are one fact; without a name each policy or signal has its own."""
+    key = f"sample of {value.of if value.of is not None else id(value)} by {value.by}"
+    first, beyond = value.marks
+    if positive:
+        yield Range(key, first, beyond)
+    else:
+        yield from (Range(key, 0, first), Range(key, beyond, None))
+
+
 _TESTS: Mapping[str, Callable[[Any, bool], Iterator[Formula]]] = {
     "endpoint": _endpoint,
     "stream": _stream,
@@ -234,6 +244,7 @@ _TESTS: Mapping[str, Callable[[Any, bool], Iterator[Formula]]] = {
     "messages": _range("messages"),
     "prompt_tokens": _range("prompt_tokens"),
     "has": _has,
+    "sample": _sample,
     "keywords": _keywords,
 }
 

@@ -83,6 +83,11 @@ class SampleSpec(Spec):
             raise Wrong(message, f"at most {share_text(1 - self.after)} is left", got=False)
         return self
 
+    @property
+    def marks(self) -> tuple[int, int]:
+        """The first draw that is in, and the first one beyond."""
+        return _mark(self.after), _mark(self.after + self.share)
+
 
 def draw(name: str, key: Iterable[bytes]) -> int:
     """Where a key falls, from 0 to 2**64 - 1: evenly, and for each name anew."""
@@ -101,7 +106,7 @@ def _mark(share: float) -> int:
 class InSample(Leaf):
     """Whether the call is in the share."""
 
-    __slots__ = ("_above", "_below", "_by", "_header", "_name", "cost", "needs")
+    __slots__ = ("_beyond", "_by", "_first", "_header", "_name", "cost", "needs")
     name = "sample"
 
     def __init__(self, spec: SampleSpec, owner: str) -> None:
@@ -110,8 +115,7 @@ class InSample(Leaf):
         self._by = spec.by
         header = _HEADER(spec.by)
         self._header = header[1].lower().encode() if header else b""
-        self._below = _mark(spec.after)
-        self._above = _mark(spec.after + spec.share)
+        self._first, self._beyond = spec.marks
         self.needs = BODY if spec.by in (CONVERSATION, USER) else HEAD
         self.cost = 4 if self.needs is HEAD else 12
         begin, end = share_text(spec.after), share_text(spec.after + spec.share)
@@ -121,7 +125,7 @@ class InSample(Leaf):
     def test(self, facts: Facts) -> bool | None:
         key = self._key(facts)
         if key:
-            return self._below <= draw(self._name, key) < self._above
+            return self._first <= draw(self._name, key) < self._beyond
         if key is not None:
             facts.cannot(self._missing())
         return None
