@@ -226,9 +226,12 @@ def _keywords(value: Any, positive: bool) -> Iterator[Formula]:
 
 
 def _sample(value: Any, positive: bool) -> Iterator[Formula]:
-    """Draws of one name are one fact; without a name each policy or signal has its own."""
-    key = f"sample of {value.of if value.of is not None else id(value)} by {value.by}"
-    first, beyond = value.marks
+    """Draws of one name are one fact; without a name each policy or signal has its own. None at all is a switch, and no mistake."""
+    if value.of is None or not value.share:
+        yield Opaque("sample", f"{id(value)}", positive)
+        return
+    key = f"sample of {value.of} by {value.by}, in millionths of 1%"
+    first, beyond = value.steps
     if positive:
         yield Range(key, first, beyond)
     else:

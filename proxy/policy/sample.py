@@ -78,15 +78,15 @@ class SampleSpec(Spec):
 
     @model_validator(mode="after")
     def _fits(self) -> SampleSpec:
-        if round((self.share + self.after) * STEPS) > STEPS:
+        if self.steps[1] > STEPS:
             message = f"goes beyond 100%: {share_text(self.after)} and {share_text(self.share)}"
             raise Wrong(message, f"at most {share_text(1 - self.after)} is left", got=False)
         return self
 
     @property
-    def marks(self) -> tuple[int, int]:
-        """The first draw that is in, and the first one beyond."""
-        return _mark(self.after), _mark(self.after + self.share)
+    def steps(self) -> tuple[int, int]:
+        """The first step that is in, and the first one beyond, of `STEPS`."""
+        return round(self.after * STEPS), round((self.after + self.share) * STEPS)
 
 
 def draw(name: str, key: Iterable[bytes]) -> int:
@@ -98,9 +98,9 @@ def draw(name: str, key: Iterable[bytes]) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-def _mark(share: float) -> int:
-    """The first draw that is beyond a share. Two shares that meet in a policy meet here exactly."""
-    return (round(share * STEPS) << 64) // STEPS
+def _mark(step: int) -> int:
+    """The first draw of a step, so that shares that meet in a policy meet here exactly."""
+    return (step << 64) // STEPS
 
 
 class InSample(Leaf):
@@ -115,7 +115,7 @@ class InSample(Leaf):
         self._by = spec.by
         header = _HEADER(spec.by)
         self._header = header[1].lower().encode() if header else b""
-        self._first, self._beyond = spec.marks
+        self._first, self._beyond = map(_mark, spec.steps)
         self.needs = BODY if spec.by in (CONVERSATION, USER) else HEAD
         self.cost = 4 if self.needs is HEAD else 12
         begin, end = share_text(spec.after), share_text(spec.after + spec.share)
