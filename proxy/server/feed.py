@@ -9,6 +9,7 @@ Cost: nothing where nobody watches; for each that does, ten wake-ups a second, o
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -144,4 +145,7 @@ def event(name: str, data: object) -> bytes:
 
 
 def _dumps(value: object) -> bytes:
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # half a character, deep inside: the slower encoder escapes it
+        return json.dumps(value, default=str).encode("ascii")
