@@ -25,6 +25,7 @@ from proxy.core.request import Request
 from proxy.core.tasks import spawn
 from proxy.policy.play_spec import PlaySpec
 from proxy.policy.upstreams import Upstream as Declared
+from proxy.wire.known_heads import KnownHeads
 from proxy.wire.pool import Pool
 from proxy.wire.request_parser import RequestParser
 from proxy.wire.settings import PoolSettings, ServerLimits
@@ -188,7 +189,7 @@ class _Server(asyncio.Protocol):
         self._network = network
         self.client = client
         self.closed = False
-        self._parser = RequestParser(ServerLimits(), self, asyncio.get_running_loop().time, self._asked)
+        self._parser = RequestParser(ServerLimits(), self, asyncio.get_running_loop().time, self._asked, KnownHeads())
         self._transport: asyncio.Transport = client
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Event = asyncio.Event()

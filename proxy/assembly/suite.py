@@ -136,7 +136,9 @@ class _Reader:
             at: At = ("cases", index, "policies") if own else ("policies",)
             given = case.policies if own else spec.policies
             policies = self._policies(given, at, {**spec.env, **case.env}) if own or case.env else default
-            if policies is not None:
+            if policies is default and isinstance(default, PolicyError) and (case.expect is None or case.expect.problem is None):
+                self._problems.extend(default.problems)  # told once, not for each case
+            elif policies is not None:
                 yield Case(case.name, index, self._suite.place(("cases", index, "name")), case, policies, own)
 
     def _default(self, spec: SuiteSpec) -> Policies | PolicyError | None:

@@ -135,7 +135,7 @@ def _reply(wanted: ReplySpec, heard: Heard) -> Iterator[Miss]:
         if wanted.status is not None and wanted.status != received.status:
             yield Miss((*path, "status"), str(wanted.status), f"{received.status}: {_short(received)}")
         yield from header_differences(wanted.headers, received.header, path)
-        yield from _text(wanted.text, received.text, (*path, "text"))
+        yield from _text(wanted.text, received.text, (*path, "text"), _short(received))
         yield from body_differences(wanted, received.data, path)
         if "events" in wanted.model_fields_set:
             seen = received.events if received.is_stream else ABSENT
@@ -167,17 +167,15 @@ def _error(wanted: ErrorSpec, received: Received, path: Path) -> Iterator[Miss]:
     yield from _text(wanted.message, str(error.get("message", "")), (*path, "message"))
 
 
-def _text(wanted: TextSpec | None, seen: str, path: Path) -> Iterator[Miss]:
+def _text(wanted: TextSpec | None, seen: str, path: Path, told: str | None = None) -> Iterator[Miss]:
+    """`told`: what was seen, for people."""
+    told = shown(seen) if told is None else told
     if wanted is None:
         return
     if wanted.equals is not None and wanted.equals != seen:
-        yield Miss(path, shown(wanted.equals), shown(seen))
-    for part in wanted.contains or ():
-        if part not in seen:
-            yield Miss(path, f"contains {shown(part)}", shown(seen))
-    for part in wanted.lacks or ():
-        if part in seen:
-            yield Miss(path, f"lacks {shown(part)}", shown(seen))
+        yield Miss(path, shown(wanted.equals), told)
+    yield from (Miss(path, f"contains {shown(part)}", told) for part in wanted.contains or () if part not in seen)
+    yield from (Miss(path, f"lacks {shown(part)}", told) for part in wanted.lacks or () if part in seen)
 
 
 # What was decided

@@ -5,18 +5,20 @@ Stands over the models of its parts. The JSON schema of a test file is the schem
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from proxy.openai.endpoints import Endpoint
 from proxy.policy.expect_spec import ExpectSpec
-from proxy.policy.play_spec import AnyHeader, FreeText, HeaderText, PlaySpec
+from proxy.policy.play_spec import FreeText, HeaderText, PlaySpec
 from proxy.policy.spec import Json, Line, Model, OneOrMany, Seconds, Wrong
-from proxy.policy.upstreams import Name
+from proxy.policy.upstreams import HeaderName, Name
 
 MAX_TIMES = 10_000_000  # characters of a text that is repeated
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
 PROMPTED = (Endpoint.CHAT, Endpoint.RESPONSES, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
 
 
@@ -26,6 +28,12 @@ def _policies(value: Any) -> Any:
     if isinstance(value, dict) or (names and all(isinstance(name, str) and name for name in names)):
         return value
     raise Wrong("is a file or a list of files, a mapping with the policies themselves, or their text", got=False)
+
+
+def _method(value: str) -> str:
+    if not _TOKEN(value):
+        raise Wrong("must be a method such as GET or POST")
+    return value
 
 
 def _moment(value: str) -> str:
@@ -43,6 +51,7 @@ Policies = Annotated[
     AfterValidator(_policies),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}, {"type": "object"}]}),
 ]
+Method = Annotated[str, AfterValidator(_method)]
 Moment = Annotated[str, AfterValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
@@ -68,6 +77,7 @@ class RepeatedSpec(Model):
 class LeavesSpec(Model):
     """When the app leaves. A duration alone is `after`."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     shorthand: ClassVar[str | None] = "after"
     after: Seconds | None = Field(None, description="So long after its request.")
     chunks: int | None = Field(None, ge=1, le=10_000, description="Once it has so many pieces of the body.")
@@ -94,9 +104,9 @@ class RequestSpec(Model):
     params: dict[str, Json] = Field(default_factory=dict, description="Further members of the body.", examples=[{"temperature": 1}])
 
     # in full
-    method: Line | None = Field(None, description="The method; POST where there is a body.")
+    method: Method | None = Field(None, description="The method; POST where there is a body.")
     path: Line | None = Field(None, description="The path, with a query where there is one.", examples=["/v1/models"])
-    headers: dict[AnyHeader, OneOrMany[HeaderText]] = Field(
+    headers: dict[HeaderName, OneOrMany[HeaderText]] = Field(
         default_factory=dict,
         description="Headers, over those that an SDK sends (`authorization: Bearer sk-app`, `content-type`); `absent` takes one out.",
         examples=[{"x-team": "payments"}],
@@ -147,6 +157,7 @@ class StepSpec(Model):
 class CaseSpec(Model):
     """One case: a request, or steps, over upstreams that play, and what is expected."""
 
+    model_config = ConfigDict(json_schema_extra={"if": {"not": {"required": ["steps"]}}, "then": {"required": ["expect"]}})
     name: Line = Field(
         description="What must hold, in a sentence; unique in the file.", examples=["a short question goes to the small model"]
     )
