@@ -37,15 +37,14 @@ MAX_WORK = 1 << 30  # bytes times instructions: 8 ns for each at the worst; beyo
 _ALPHABETS = (b"abcdefghijklmnopqrstuvwxyz      ", b"0123456789-.,:/ ", b"abcde\xe0\xe9\xf1\xfc ")
 _LOOKS = ("(?=", "(?!", "(?<=", "(?<!")
 _REASONS = (
-    ("invalid perl operator: (?P=", "RE2 has no back-references", "repeat the pattern instead of `(?P=name)`"),
     ("invalid perl operator: (?>", "RE2 has no atomic groups", "it never backtracks: a plain group does the same"),
     ("invalid perl operator: ", "RE2 does not know this group", "it has (?:…), (?i), (?s), (?m) and (?P<name>…)"),
-    ("invalid escape sequence: \\Z", "RE2 has no `\\Z`", "write `\\z` for the end of the text"),
-    ("invalid escape sequence: \\u", "RE2 has no `\\u`", "write `\\x{20AC}` for a code point"),
+    ("invalid escape sequence: \\Z", "RE2 does not know this escape", "write `\\z` for the end of the text"),
+    ("invalid escape sequence: \\u", "RE2 does not know this escape", "write `\\x{20AC}` for a code point"),
     ("invalid escape sequence: ", "RE2 does not know this escape", ""),
     ("bad repetition operator: ", "repeats what is repeated already", "RE2 has no possessive `++`; it never backtracks"),
     ("invalid repetition size: ", "repeats too often, or from more to less", "at most 1000 times, those inside each other multiplied"),
-    ("no argument for repetition operator: ", "there is nothing before this to repeat", "write `\\` before it to mean the sign itself"),
+    ("no argument for repetition operator: ", "there is nothing to repeat before", "write `\\` before it to mean the sign itself"),
     ("invalid character class range: ", "is no range or class of characters that RE2 knows", ""),
     ("missing ]: ", "a `[` is not closed", "write `\\[` to mean the sign itself"),
     ("missing ): ", "a `(` is not closed", "write `\\(` to mean the sign itself"),
@@ -117,17 +116,17 @@ def compiled(pattern: str) -> Any:
 
 def _wrong(said: str, pattern: str) -> Wrong:
     what = said.partition(": ")[2]
-    shown = f" at `{shortened(what, 40)}`" if what else ""
+    shown = f" `{shortened(what, 40)}`" if what else ""
     if said.startswith("invalid perl operator: ") and what.startswith(_LOOKS):
         behind = "look-behind" if "<" in what else "look-ahead"
-        return Wrong(f"RE2 has no look-around (the {behind}{shown})", "say it with two conditions, or match what stands around", got=False)
+        return Wrong(f"RE2 has no look-around: the {behind}{shown}", "say it with two conditions, or match what stands around", got=False)
     if said.startswith("invalid escape sequence: \\") and (what[1:].isdigit() or what[1:] in ("k", "g")):
-        return Wrong(f"RE2 has no back-references (the `{what}`)", "they cannot be searched in linear time", got=False)
+        return Wrong(f"RE2 has no back-references:{shown}", "they cannot be searched in linear time", got=False)
     if what == "(?P" and "(?P=" in pattern:
-        return Wrong("RE2 has no back-references (the `(?P=`)", "they cannot be searched in linear time", got=False)
+        return Wrong("RE2 has no back-references: `(?P=`", "they cannot be searched in linear time", got=False)
     for start, message, hint in _REASONS:
         if said.startswith(start):
-            return Wrong(message + shown, hint, got=False)
+            return Wrong(f"{message}:{shown}" if shown else message, hint, got=False)
     return Wrong(f"is no pattern of RE2: {shortened(said)}", got=False)
 
 

@@ -37,7 +37,9 @@ _HEADER = re.compile(r"header ([!#$%&'*+.^_`|~0-9A-Za-z-]{1,128})").fullmatch
 def _by(value: str) -> str:
     if value in KEYS or _HEADER(value):
         return value
-    hint = did_you_mean(value, KEYS) or (f"did you mean 'header {value}'?" if _HEADER(f"header {value}") else "as `header x-user-id`")
+    name = value.removeprefix("header").lstrip(":. ")
+    is_name = _HEADER(f"header {name}") is not None and ("-" in name or value.startswith("header"))
+    hint = f"did you mean 'header {name}'?" if is_name else did_you_mean(value, KEYS) or "as `header x-user-id`"
     raise Wrong("must be conversation, user, credential, or `header` and its name", hint)
 
 

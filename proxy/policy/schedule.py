@@ -21,7 +21,15 @@ from proxy.policy.spec import OneOrMany, Spec, Wrong
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
 NO_CLOCK = "there is no clock"
-_LONG = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_OTHERWISE = {
+    "weekdays": "mon-fri",
+    "workdays": "mon-fri",
+    "weekend": "sat-sun",
+    "weekends": "sat-sun",
+    "daily": "mon-sun",
+    "all": "mon-sun",
+}
+_OF_THE_MACHINE = ("localtime", "posixrules", "Factory")
 _HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])").fullmatch
 _LOOSE = re.compile(r"\s*([0-9]{1,2})(?::?([0-5][0-9]))?\s*(?:-|–|to)\s*([0-9]{1,2})(?::?([0-5][0-9]))?\s*").fullmatch
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}").fullmatch
@@ -42,11 +50,19 @@ def days_of(text: str) -> tuple[int, ...]:
     """The days that `mon` or `fri-mon` names, Monday as 0. Raises Wrong."""
     first, dash, last = text.partition("-")
     if first not in DAYS or (dash and last not in DAYS):
-        hint = next((f"write {text.replace(long, long[:3])}" for long in _LONG if long in text and text != long), "")
-        near = did_you_mean(text[:3].lower() if text.lower().startswith(DAYS) and not dash else text, DAYS)
-        raise Wrong("must be a day such as mon, or a range of days such as mon-fri", hint or near)
+        raise Wrong("must be a day such as mon, or a range of days such as mon-fri", _days_hint(text))
     begin, end = DAYS.index(first), DAYS.index(last or first)
     return tuple((begin + i) % 7 for i in range((end - begin) % 7 + 1))
+
+
+def _days_hint(text: str) -> str:
+    lower = text.lower()
+    if lower in _OTHERWISE:
+        return f"did you mean '{_OTHERWISE[lower]}'?"
+    parts = [part.strip()[:3] for part in re.split(r"-|–| to ", lower)]
+    if len(parts) < 3 and all(part in DAYS for part in parts):
+        return f"did you mean '{'-'.join(parts)}'?"
+    return did_you_mean(text, DAYS)
 
 
 def minutes_of(text: str) -> tuple[int, int]:
@@ -73,11 +89,11 @@ def _hours_hint(text: str) -> str:
 def zone_of(name: str) -> ZoneInfo:
     """The zone of a name of the tz database. Raises Wrong."""
     try:
-        if _ZONE(name) and name not in ("localtime", "posixrules", "Factory"):
+        if _ZONE(name) and name not in _OF_THE_MACHINE:
             return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         pass
-    known = available_timezones()
+    known = available_timezones() - set(_OF_THE_MACHINE)
     by_city = {zone.rpartition("/")[2].lower(): zone for zone in sorted(known)}
     city = by_city.get(name.rpartition("/")[2].lower().replace(" ", "_"))
     likely = _ABBREVIATED.get(name.upper()) or city
