@@ -159,50 +159,49 @@ def as_json(line: Line) -> bytes:
     """A line as JSON, with its newline: `told`, put together without the dictionary, which costs twice as much."""
     if len(line) == 4:
         return _dumped(told(line))
-    (wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault, detail) = line[:11]
-    (started, head, ended, exchanges, origin, headers, entries, trace_id) = line[11:]
-    seconds, rest = divmod(wall_ns, 1_000_000_000)
-    level = b"error" if outcome is Outcome.FAILED or (status is not None and status >= 500) else b"info"
+    wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault, detail, started, head, ended, exchanges, *more = line
+    origin, headers, entries, trace_id = more
+    level = "error" if outcome is Outcome.FAILED or (status is not None and status >= 500) else "info"
     request = (_requested if len(target) <= TEXT_CHARS else _requested.__wrapped__)(method, target, endpoint)
     ms = (ended - started) * 1e3
-    parts = [
-        b'{"ts":"%b.%03dZ","level":"%b","call":"%b",%b,"ms":%.3f,"exchanges":%d'
-        % (_second(seconds).encode(), rest // 1_000_000, level, id.encode(), request, ms, exchanges)
-    ]
+    ts = f"{_second(wall_ns // 1_000_000_000)}.{wall_ns // 1_000_000 % 1000:03d}Z"
+    text = f'{{"ts":"{ts}","level":"{level}","call":"{id}",{request},"ms":{ms:.3f},"exchanges":{exchanges}'
     if status is not None:
-        parts.append(b',"status":%d' % status)
+        text += f',"status":{status}'
     if head is not None:
-        parts.append(b',"first_byte_ms":%.3f' % ((head - started) * 1e3))
-    if asked is not None or to is not None:
-        parts.append(_went(asked, to))
+        text += f',"first_byte_ms":{(head - started) * 1e3:.3f}'
+    if to is not None:
+        text += _went(asked, to.upstream, to.model)
+    elif asked is not None:
+        text += _went(asked, None, None)
     if origin:
-        parts.append(b',"origin":"%b"' % origin.encode())
+        text += f',"origin":"{origin}"'
     if fault is not None:
-        parts.append(b',"fault":"%b"' % fault.encode())
+        text += f',"fault":"{fault}"'
     if detail:
-        parts.append(b',"detail":%b' % _dumped(_bounded(detail))[:-1])
+        text += f',"detail":{_dumped(_bounded(detail))[:-1].decode()}'
     if is_stream(headers):
-        parts.append(b',"stream":true')
+        text += ',"stream":true'
     if outcome is Outcome.LEFT:
-        parts.append(b',"client_left":true')
+        text += ',"client_left":true'
     if trace_id:
-        parts.append(b',"trace_id":"%032x"' % trace_id)
+        text += f',"trace_id":"{trace_id:032x}"'
     if entries:
-        parts.append(b"," + _dumped(_decided(entries))[1:-2])
-    parts.append(b"}\n")
-    return b"".join(parts)
+        text += "," + _dumped(_decided(entries))[1:-2].decode()
+    return (text + "}\n").encode()
 
 
 @lru_cache(512)  # an app calls few paths; a long one is not remembered
-def _requested(method: bytes, target: bytes, endpoint: str) -> bytes:
+def _requested(method: bytes, target: bytes, endpoint: str) -> str:
     path = _bounded(target.partition(b"?")[0].decode("latin-1"))
-    return _dumped({"method": method.decode("latin-1"), "path": path, "endpoint": endpoint})[1:-2]
+    return _dumped({"method": method.decode("latin-1"), "path": path, "endpoint": endpoint})[1:-2].decode()
 
 
 @lru_cache(512)
-def _went(asked: str | None, to: Target | None) -> bytes:
+def _went(asked: str | None, upstream: str | None, model: str | None) -> str:
     """The model, and where the call went."""
-    return b"," + _dumped(_destination(asked, to))[1:-2]
+    to = Target(upstream, model) if upstream is not None else None
+    return "," + _dumped(_destination(asked, to))[1:-2].decode()
 
 
 def _dumped(said: Any) -> bytes:
