@@ -10,7 +10,7 @@ import click
 import orjson
 
 from proxy.assembly.load import load
-from proxy.cli.options import environment, no_secrets, output_format, policies_argument
+from proxy.cli.options import environment, no_secrets, of_variable, output_format, policies_argument
 from proxy.policy.problems import PolicyError, Problem, Severity
 
 
@@ -18,10 +18,12 @@ from proxy.policy.problems import PolicyError, Problem, Severity
 @policies_argument
 @no_secrets
 @output_format
-def check(path: Path, no_secrets: bool, style: str) -> None:
+@click.option("--strict", is_flag=True, **of_variable("STRICT"), help="A warning is an error.")
+def check(path: Path, no_secrets: bool, style: str, strict: bool) -> None:
     """Check the policies in PATH, a YAML file or a folder of them.
 
-    Prints every problem as file:line:column. Exit code 1 when there is an error; warnings alone are fine.
+    Prints every problem as file:line:column, errors before warnings. Exit code 1 when there is an error; warnings alone are fine,
+    unless --strict is given.
     """
     try:
         problems: Sequence[Problem] = load(path, environment(), no_secrets=no_secrets).warnings
@@ -32,4 +34,5 @@ def check(path: Path, no_secrets: bool, style: str) -> None:
     else:
         for problem in problems:
             click.echo(str(problem), err=True)
-    sys.exit(1 if any(problem.severity is Severity.ERROR for problem in problems) else 0)
+    refused = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    sys.exit(1 if any(problem.severity in refused for problem in problems) else 0)

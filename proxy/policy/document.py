@@ -197,7 +197,7 @@ def _build(texts: Sequence[tuple[str, bytes] | Parsed], setting: Setting, proble
     sources = [source_of(each, model) if isinstance(each, Parsed) else read_source(each[1], each[0], model) for each in texts]
     for source in sources:
         problems.extend(source.problems)
-    references = References(sources, setting.upstream)
+    references = References(sources, model, setting.upstream)
     upstreams = references.resolve(setting.env, setting.read_secret, setting.no_secrets)
     compiler = Compiler({name: spec for name, (spec, _) in references.sound_signals.items()})
     policies = tuple(

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
+from typing import get_args
 
 from pydantic import ValidationError
 
-from proxy.policy.document_spec import LimitsSpec
+from proxy.policy.document_spec import DocumentSpec, LimitsSpec
 from proxy.policy.match_spec import MatchSpec
+from proxy.policy.named import secrets_in, signals_in, upstreams_in
 from proxy.policy.problems import Path, Place, Problem, Severity, did_you_mean, listed, shortened
-from proxy.policy.secrets import Env, ReadFile
+from proxy.policy.secrets import Env, Missing, ReadFile, Secret, check_references, has_reference
 from proxy.policy.source import Source
 from proxy.policy.units import Wrong
 from proxy.policy.upstreams import Resolver, Upstream, UpstreamSpec, is_plain_key
@@ -25,8 +27,8 @@ FLAG = "--upstream"
 class References:
     """The merge of several files. `problems` is complete after `resolve`."""
 
-    def __init__(self, sources: Sequence[Source], upstream: str | None) -> None:
-        """`upstream` is home's url, over the files' own."""
+    def __init__(self, sources: Sequence[Source], model: type[DocumentSpec], upstream: str | None) -> None:
+        """`model`: of a file; `upstream`: home's url, over the files' own."""
         self.problems: list[Problem] = []
         self.limits = LimitsSpec.read({})
         self._sources = sources
@@ -40,6 +42,7 @@ class References:
         self.home = self._home(upstream)
         self.sound_signals = self._check_signals()
         self._check_policies()
+        self._check_wrong_parts(model)
         self._warn_unused()
 
     def is_sound(self, source: Source, index: int) -> bool:
@@ -62,7 +65,21 @@ class References:
             if is_plain_key(spec):
                 hint = "use ${NAME} or ${file:/path}"
                 self.problems.append(source.problem((*at, "key"), "the key itself stands in the file", hint, Severity.WARNING))
+        self.problems.extend(self._missing_of_wrong(env, read, severity))
         return out
+
+    def _missing_of_wrong(self, env: Env, read: ReadFile, severity: Severity) -> Iterator[Problem]:
+        for source in self._sources:
+            for path, upstream in source.wrong_parts("upstreams"):
+                for inside, text in secrets_in(upstream):
+                    if not has_reference(text):
+                        continue
+                    try:
+                        Secret(check_references(text), env, read)
+                    except Missing as missing:
+                        yield source.problem((*path, *inside), str(missing), "", severity)
+                    except Wrong:
+                        continue  # told already
 
     # Names
 
@@ -173,6 +190,19 @@ class References:
                 for kind, spec in policy.apply.kinds().items():
                     for inside, name in spec.upstreams():
                         self._target(source, (*at, "apply", kind, *inside), name)
+
+    def _check_wrong_parts(self, model: type[DocumentSpec]) -> None:
+        """What a part that is wrong elsewhere names: else it would be told only when the rest is mended."""
+        (policy_model, _) = get_args(model.model_fields["policies"].annotation)
+        for source in self._sources:
+            for path, signal in source.wrong_parts("signals"):
+                for inside, name in signals_in(signal):
+                    self._unknown(source, (*path, *inside), "signal", name, self._known_signals)
+            for path, policy in source.wrong_parts("policies"):
+                for inside, name in signals_in(policy.get("match") if isinstance(policy, dict) else None, ("match",)):
+                    self._unknown(source, (*path, *inside), "signal", name, self._known_signals)
+                for inside, name in upstreams_in(policy_model, policy):
+                    self._target(source, (*path, *inside), name)
 
     def _target(self, source: Source, path: Path, name: str) -> None:
         self._used_upstreams.add(name)

@@ -5,7 +5,10 @@ Stands under the upstreams. Files are small and read whole; nothing here is call
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 
 from proxy.policy.units import Wrong
@@ -37,7 +40,9 @@ def has_reference(text: str) -> bool:
 
 
 def read_file(path: str) -> bytes:
-    """At most `MAX_FILE_BYTES` + 1 of a file."""
+    """At most `MAX_FILE_BYTES` + 1 of a file. Raises OSError, for what is no file too: to open a pipe would wait for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
     with open(path, "rb") as file:
         return file.read(MAX_FILE_BYTES + 1)
 

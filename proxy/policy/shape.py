@@ -33,7 +33,7 @@ def _unfold(annotation: Any, value: Any, path: Path, found: list[Found]) -> Any:
         return value
     if _is_many(annotation) and not isinstance(value, list):
         value = [value]
-    for kind in _branches(annotation):
+    for kind in branches(annotation):
         if isinstance(kind, type) and issubclass(kind, Model):
             if kind.shorthand is not None and _is_short(kind, kind.shorthand, value):
                 value = {kind.shorthand: value}
@@ -49,9 +49,9 @@ def _unfold(annotation: Any, value: Any, path: Path, found: list[Found]) -> Any:
 
 def _unfold_fields(spec: type[Model], value: dict[str, Any], path: Path, found: list[Found]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    fields = _fields(spec)
+    known = fields(spec)
     for key, item in value.items():
-        annotation = fields.get(key)
+        annotation = known.get(key)
         at = (*path, key)
         if annotation is None:
             out[key] = item
@@ -66,31 +66,31 @@ def _is_short(kind: type[Model], shorthand: str, value: Any) -> bool:
     """Whether `value` stands for the field alone. A mapping does where its keys are those of the field's entries and not the model's."""
     if not isinstance(value, dict):
         return True
-    annotation = _fields(kind)[shorthand]
+    annotation = fields(kind)[shorthand]
     entry = {*names_at(annotation, (0,)), *names_at(annotation, ())}
-    return not value.keys() & _fields(kind).keys() and bool(value.keys() & entry)
+    return not value.keys() & fields(kind).keys() and bool(value.keys() & entry)
 
 
 def names_at(annotation: Any, loc: Path) -> list[str]:
     """The field names that may stand where `loc` leads, for a suggestion."""
-    reached = list(_branches(annotation))
+    reached = list(branches(annotation))
     for part in loc:
         reached = [kind for each in reached for kind in _step(each, part)]
-    return sorted({name for kind in reached if isinstance(kind, type) and issubclass(kind, Model) for name in _fields(kind)})
+    return sorted({name for kind in reached if isinstance(kind, type) and issubclass(kind, Model) for name in fields(kind)})
 
 
 def _step(kind: Any, part: str | int) -> Iterator[Any]:
     if isinstance(kind, type) and issubclass(kind, Model):
-        annotation = _fields(kind).get(str(part))
+        annotation = fields(kind).get(str(part))
         if annotation is not None:
-            yield from _branches(annotation)
+            yield from branches(annotation)
     elif get_origin(kind) is tuple:
-        yield from _branches(get_args(kind)[0]) if isinstance(part, int) else ()
+        yield from branches(get_args(kind)[0]) if isinstance(part, int) else ()
     elif get_origin(kind) in (dict, Mapping):
-        yield from _branches(get_args(kind)[1])
+        yield from branches(get_args(kind)[1])
 
 
-def _fields(spec: type[Model]) -> dict[str, Any]:
+def fields(spec: type[Model]) -> dict[str, Any]:
     """YAML name to annotation, the markers of `Annotated` kept."""
     out: dict[str, Any] = {}
     for name, field in spec.model_fields.items():
@@ -115,12 +115,12 @@ def _is_free(annotation: Any) -> bool:
     return annotation is Any or annotation is JsonValue
 
 
-def _branches(annotation: Any) -> Iterator[Any]:
+def branches(annotation: Any) -> Iterator[Any]:
     """The plain types of an annotation: unions opened, markers taken off."""
     if get_origin(annotation) is Annotated:
-        yield from _branches(annotation.__origin__)
+        yield from branches(annotation.__origin__)
     elif get_origin(annotation) in _UNIONS:
         for each in get_args(annotation):
-            yield from _branches(each)
+            yield from branches(each)
     elif annotation is not type(None):
         yield annotation

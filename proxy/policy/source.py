@@ -6,7 +6,7 @@ Stands between the YAML reader and the merge of several files.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class Source:
     policies: list[tuple[int, PolicySpec]] = field(default_factory=list)
     limits: LimitsSpec | None = None
     problems: list[Problem] = field(default_factory=list)
+    unfolded: dict[str, Any] = field(default_factory=dict)  # the whole as it stands, short forms written out
 
     @property
     def file(self) -> str:
@@ -48,6 +49,19 @@ class Source:
         for index, each in enumerate(value if isinstance(value, list) else ()):
             if isinstance(each, dict) and isinstance(each.get("name"), str):
                 yield index, each["name"]
+
+    def wrong_parts(self, section: str) -> Iterator[tuple[Path, Any]]:
+        """The parts of a section that are not valid, each with its path; short forms are written out."""
+        value = self.unfolded.get(section)
+        if section == "policies":
+            sound = {index for index, _ in self.policies}
+            for index, each in enumerate(value if isinstance(value, list) else ()):
+                if index not in sound:
+                    yield (section, index), each
+        elif isinstance(value, dict):
+            for name, each in value.items():
+                if name not in getattr(self, section):
+                    yield (section, name), each
 
     def place(self, path: Path, of_key: bool = False) -> Place:
         """Where `path` stands, or what is nearest around it."""
@@ -73,6 +87,7 @@ def source_of(parsed: Parsed, model: type[DocumentSpec]) -> Source:
             source.problems.append(problem_at(parsed.place(()), (), f"must be a mapping, got {shown(value)}", "start with 'version: 1'"))
         return source
     unfolded, found = unfold(model, value)
+    source.unfolded = unfolded
     source.problems.extend(source.problem(path, message, hint) for path, message, hint in found)
     without_value = {path for path, _, _ in found}
     try:

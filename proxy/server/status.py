@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from proxy.adapters.metrics import Metrics
 from proxy.assembly.generation import Generation
 from proxy.assembly.reload import Reload
+from proxy.policy.document import Policy
 from proxy.policy.problems import PolicyError
 from proxy.policy.upstreams import Upstream, is_plain_key
 
@@ -50,20 +51,22 @@ class Status:
             "loaded_at": datetime.fromtimestamp(self._loaded_at_ns() / 1e9, UTC).isoformat(timespec="milliseconds"),
             "files": [str(file) for file in policies.loaded.files],
             "upstreams": [_upstream(each, each.name == policies.home) for each in policies.upstreams.values()],
-            "policies": [
-                {
-                    "name": rule.name,
-                    "mode": "shadow" if rule.shadow else "enforce",
-                    "kinds": [part.kind.name for part in rule.parts],
-                    "labels": dict(rule.labels),
-                    "where": rule.where,
-                }
-                for rule in policies.rules
-            ],
+            "policies": [_policy(each) for each in policies.loaded.policies],
             "warnings": [str(warning) for warning in policies.warnings],
             "reload_failures": reload.failures if reload is not None else 0,
             "last_error": _error(reload.last_error) if reload is not None and reload.last_error is not None else None,
         }
+
+
+def _policy(policy: Policy) -> dict[str, object]:
+    """One policy, in force or not."""
+    return {
+        "name": policy.name,
+        "mode": policy.mode,
+        "kinds": list(policy.apply),
+        "labels": dict(policy.labels),
+        "where": str(policy.place("name")),
+    }
 
 
 def _upstream(upstream: Upstream, home: bool) -> dict[str, object]:
