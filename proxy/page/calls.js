@@ -57,8 +57,7 @@ export class Calls {
   add(calls) {
     for (const call of calls) {
       if (this.byCall.has(call.call)) continue; // told again after a reconnect
-      call.began = new Date(call.ts);
-      call.ended = new Date(call.began.getTime() + call.ms);
+      dated(call);
       this.byCall.set(call.call, call);
       this.calls.push(call);
       this.fresh++;
@@ -268,6 +267,13 @@ export class Calls {
     this.mark(row);
     return row;
   }
+}
+
+/** The call with its times as dates. */
+export function dated(call) {
+  call.began = new Date(call.ts);
+  call.ended = new Date(call.began.getTime() + call.ms);
+  return call;
 }
 
 /** The class of a call's status: `2xx`, …, or `none` where the app left before there was one. */

@@ -1,8 +1,8 @@
 // detail -- one call: how it went, what was decided in order, and why: each policy with what its conditions wanted and saw.
 
 import { ask } from "./feed.js";
-import { byId, copies, fill, h, milliseconds, millis, plain, said, timeOfDay } from "./dom.js";
-import { models, pill } from "./calls.js";
+import { byId, copies, fill, h, milliseconds, millis, placeOf, plain, said, timeOfDay } from "./dom.js";
+import { dated, models, pill } from "./calls.js";
 
 const MARKS = { true: ["✓", "holds"], false: ["✗", "does not hold"], null: ["?", "cannot be told"] };
 const TOLD_APART = new Set(["kind", "policy", "shadow", "acted", "at_ms"]);
@@ -24,7 +24,8 @@ export class Detail {
     this.id = id;
     this.asking?.abort();
     this.asking = new AbortController();
-    const why = h("section", { class: "why", "aria-live": "polite" }, h("h3", null, "Why"), h("p", { class: "hint" }, "Asking …"));
+    const why = h("section", { class: "why" }, h("h3", null, "Why"), h("p", { class: "hint" }, "Asking …"));
+    const how = h("div", { class: "how" }, call ? this.how(call) : null);
     fill(
       this.element,
       h(
@@ -34,13 +35,17 @@ export class Detail {
         copies(id, "the id"),
         h("button", { type: "button", class: "quiet close", "aria-label": "Close", on: { click: () => this.close() } }, "✕"),
       ),
-      call ? [summary(call), this.decisions(call)] : null,
+      how,
       why,
     );
     this.element.hidden = false;
     this.element.scrollTop = 0;
     document.body.classList.add("has-detail");
-    this.why(id, why, this.asking.signal);
+    this.why(id, why, call ? null : how, this.asking.signal);
+  }
+
+  how(call) {
+    return [summary(call), this.decisions(call)];
   }
 
   focus() {
@@ -86,15 +91,17 @@ export class Detail {
     );
   }
 
-  async why(id, section, signal) {
+  /** Asks for the conditions; `how` is filled too where the call itself is not known here. */
+  async why(id, section, how, signal) {
     let found;
     try {
       found = await ask(`explain?id=${encodeURIComponent(id)}`, signal);
     } catch (error) {
       if (signal.aborted) return;
-      fill(section, h("h3", null, "Why"), h("p", { class: "hint" }, `The conditions can no longer be told: ${plain(error.message)}.`));
+      fill(section, h("h3", null, "Why"), h("p", { class: "hint" }, "The conditions cannot be told: ", said(error.message), "."));
       return;
     }
+    if (how && found.call) fill(how, this.how(dated(found.call)));
     const policies = found.policies ?? [];
     const matched = policies.filter((policy) => policy.matches === true);
     const others = policies.filter((policy) => policy.matches !== true);
@@ -108,6 +115,7 @@ export class Detail {
       others.length > 3 && matched.length
         ? h("details", { class: "others" }, h("summary", null, `${others.length} others did not match`), others.map((policy) => reason(policy, false)))
         : others.map((policy) => reason(policy, others.length <= 3)),
+      edits(found),
       stack(found),
       h("p", { class: "hint command" }, h("code", null, `curl -s '${location.origin}${location.pathname}explain?id=${encodeURIComponent(id)}'`), copies(`curl -s '${location.origin}${location.pathname}explain?id=${encodeURIComponent(id)}'`, "the command")),
     );
@@ -152,7 +160,7 @@ function reason(policy, open) {
       said(policy.name, { class: "strong" }),
       h("span", { class: "dim" }, verdict),
       policy.mode && policy.mode !== "enforce" ? h("span", { class: `chip ${plain(policy.mode)}` }, plain(policy.mode)) : null,
-      policy.where ? said(policy.where, { class: "mono dim place" }) : null,
+      policy.where ? said(placeOf(policy.where), { class: "mono dim place", title: plain(policy.where) }) : null,
     ),
     conditions.length ? tree(conditions) : h("p", { class: "hint" }, "It has no condition: it always matches."),
   );
@@ -162,7 +170,7 @@ function tree(conditions) {
   return h(
     "ul",
     { class: "tree" },
-    conditions.map((one) => {
+    conditions.map(flat).map((one) => {
       const [mark, word] = MARKS[String(one.holds ?? null)];
       return h(
         "li",
@@ -172,6 +180,28 @@ function tree(conditions) {
         one.conditions?.length ? tree(one.conditions) : null,
       );
     }),
+  );
+}
+
+/** The same without groups of one, which say nothing: `not keywords` is one line. */
+function flat(one) {
+  const inner = one.conditions?.length === 1 ? flat(one.conditions[0]) : null;
+  if (!inner || !/^(match|any|all|not|signal .*)$/.test(one.name)) return one;
+  if (/^(match|any|all)$/.test(one.name)) return inner;
+  const name = inner.name === "match" ? one.name : one.name === "not" ? `not ${inner.name}` : `${one.name}: ${inner.name}`;
+  return { ...inner, name, holds: one.holds };
+}
+
+/** What would leave otherwise than it came. */
+function edits(found) {
+  const changes = found.exchange?.edits ?? [];
+  if (!changes.length) return null;
+  const one = (value) => (value == null ? h("span", { class: "dim" }, "nothing") : valueOf(value));
+  return h(
+    "div",
+    { class: "edits" },
+    h("h4", null, "Changed in the request"),
+    h("dl", { class: "values" }, changes.map((edit) => [h("dt", null, said(edit.path, { class: "mono" })), h("dd", null, one(edit.old), h("span", { class: "dim" }, " → "), one(edit.new))])),
   );
 }
 

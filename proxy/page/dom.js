@@ -86,6 +86,11 @@ export function millis(date) {
   return `.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }
 
+/** A place without its folders and its column: `routes.yaml:12`. */
+export function placeOf(where) {
+  return where.replace(/^.*[/\\]/, "").replace(/:(\d+):\d+$/, ":$1");
+}
+
 /** How long ago, roughly. */
 export function ago(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));

@@ -1,6 +1,6 @@
 // policies -- what is loaded, how often each policy was hit, which change was refused and why, and where exchanges went.
 
-import { ago, byId, copies, fill, h, number, plain, said, short } from "./dom.js";
+import { ago, byId, copies, fill, h, number, placeOf, plain, said, short } from "./dom.js";
 
 const ABOVE_WARNINGS = 5; // more are folded
 
@@ -20,7 +20,9 @@ export class Policies {
   }
 
   show(loaded) {
-    this.loaded = loaded;
+    const listed = new Set((loaded.policies ?? []).map((policy) => policy.name));
+    const off = (loaded.off ?? []).filter((policy) => !listed.has(policy.name)).map((policy) => ({ mode: "off", ...policy }));
+    this.loaded = { ...loaded, policies: [...(loaded.policies ?? []), ...off] };
     this.problems();
     this.list();
     this.upstreams();
@@ -168,10 +170,6 @@ export class Policies {
 
 function text(element, value) {
   if (element.textContent !== value) element.textContent = value;
-}
-
-function placeOf(where) {
-  return where.replace(/^.*[/\\]/, "").replace(/:(\d+):\d+$/, ":$1");
 }
 
 function problemOf(problem) {
