@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "find what is wrong in policy files",
     "test": "run the tests of policy files",
     "explain": "say what would be done with a request, and why",
+    "diff": "compare two sets of policies, as written or on recorded requests",
     "schema": "print the JSON Schema of policy files, for editors",
     "demo": "see policies at work, without a key or a network",
 }
