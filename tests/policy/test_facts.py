@@ -39,7 +39,7 @@ def facts(body: Any = None, *, raw: bytes | None = None, tokens: Any = None, end
     payload = Payload(data, endpoint) if data is not None else None
     return Facts(
         endpoint, head.get("method", b"POST"), head.get("target", b"/v1/chat/completions"), head.get("headers", []), payload, tokens,
-        **({"why": head["why"]} if "why" in head else {}),
+        **{key: head[key] for key in ("why", "wall_ns") if key in head},
     )  # fmt: skip
 
 
