@@ -16,6 +16,7 @@ from proxy.openai.errors import CODES
 from proxy.openai.payload import HAS
 from proxy.policy.document_spec import document_model
 from proxy.policy.kind import Kind
+from proxy.policy.language import NAMES
 
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.S)
 _SECTIONS = {  # what has a heading of its own on the page
@@ -25,7 +26,7 @@ _SECTIONS = {  # what has a heading of its own on the page
     "upstream": "[upstream](#upstreams)",
     "limits": "[limits](#limits)",
 }
-_LISTED = {"endpoint": MEANINGS, "feature": HAS}  # words of closed lists that have a table of their own
+_LISTED = {"endpoint": MEANINGS, "feature": HAS, "language": NAMES}  # words of closed lists that have a table of their own
 _FEW = 5  # keys of a mapping that are named in its type
 
 Blocks = Mapping[str, Callable[[], str]]
@@ -218,6 +219,7 @@ BLOCKS: Blocks = {
     "match": lambda: _language().of("match"),
     "endpoints": lambda: table("endpoint", {endpoint.value: text for endpoint, text in MEANINGS.items()}),
     "has": lambda: table("feature", HAS),
+    "languages": lambda: ", ".join(f"`{code}` {name}" for code, name in NAMES.items()) + ".",
     "upstream": lambda: _language().of("upstream"),
     "kinds": _kinds,
     "codes": _codes,

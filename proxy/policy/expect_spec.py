@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from proxy.policy.play_spec import AnyHeader, FreeText, HeaderText
 from proxy.policy.problems import did_you_mean, listed, shortened
@@ -63,6 +63,7 @@ Endings = Literal["clean", "cut", "error", "left"]
 class TookSpec(Model):
     """A stretch of virtual time."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     below: Seconds | None = Field(None, description="Shorter than this.", examples=["5s"])
     at_least: Seconds | None = Field(None, description="This long, or longer.")
 
@@ -78,6 +79,7 @@ class TookSpec(Model):
 class TextSpec(Model):
     """A text: as it stands, or what is in it."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     shorthand: ClassVar[str | None] = "equals"
     equals: FreeText | None = Field(None, description="Exactly this.")
     contains: OneOrMany[FreeText] | None = Field(None, description="Each of these is in it.")
@@ -96,6 +98,7 @@ Headers = Annotated[dict[AnyHeader, HeaderText], Field(min_length=1)]
 class SentSpec(Model):
     """What an upstream received in one exchange. A text is `upstream model`."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     shorthand: ClassVar[str | None] = "to"
     to: Line | None = Field(None, description="The upstream, and the model that it was asked for; globs.", examples=["openai gpt-4o-mini"])
     name: Line | None = Field(None, description="The upstream.")
@@ -120,6 +123,7 @@ class SentSpec(Model):
 class ErrorSpec(Model):
     """An error in the API's form, as a body or as an event of a stream. A text is its code."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     shorthand: ClassVar[str | None] = "code"
     code: Line | None = Field(None, description="The code.", examples=["upstream_timeout"])
     type: Line | None = Field(None, description="The type.", examples=["chassis_error"])
@@ -136,6 +140,7 @@ class ErrorSpec(Model):
 class ReplySpec(Model):
     """What the app received."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     status: int | None = Field(None, ge=100, le=599, description="The status.")
     headers: Headers | None = Field(None, description="Headers by name: a glob, or `absent`.", examples=[{"x-chassis-upstream": "groq"}])
     text: TextSpec | None = Field(None, description="What the answer says: the content, joined; of an audio or unknown body, the body.")
@@ -180,6 +185,7 @@ class ProblemSpec(Model):
 class ExpectSpec(Model):
     """What a case expects. Of what it leaves out nothing is expected."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     upstream: SentSpec | None = Field(None, description="What was sent in the last exchange.")
     exchanges: int | tuple[SentSpec, ...] | None = Field(
         None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from proxy.policy.spec import Json, Line, Model, OneOrMany, Seconds, Wrong
 
@@ -54,6 +54,7 @@ class UsageSpec(Model):
 class StreamedSpec(Model):
     """One piece of a stream: a text is a delta of content; a mapping is one of the others."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     shorthand: ClassVar[str | None] = "text"
     text: FreeText | None = Field(None, description="A delta of content.")
     reasoning: FreeText | None = Field(None, description="A delta of reasoning.")

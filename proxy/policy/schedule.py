@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from proxy.policy.conditions import HEAD, Leaf
 from proxy.policy.facts import Facts
@@ -146,6 +146,7 @@ Zone = Annotated[str, AfterValidator(_zone), Field(json_schema_extra={"title": "
 class ScheduleSpec(Spec):
     """Days and hours in a zone; at least one of the two."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "if": {"required": ["zone"]}, "then": {"minProperties": 2}})
     days: OneOrMany[Days] | None = Field(
         None,
         max_length=7,

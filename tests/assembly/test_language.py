@@ -114,6 +114,10 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("complexity: {below: 0.4}", (said("What is the capital of France?"),), (said(HARD),), (UNREADABLE,)),
         Case("complexity: {at_least: 0.4}", (said(HARD),), (said("What is the capital of France?"),), (UNREADABLE,)),
     ),
+    "language": (
+        Case("language: de", (said(GERMAN),), (said(LONG),), (said("Hi"), UNREADABLE)),
+        Case("language: [en, fr]", (said(LONG),), (said(GERMAN),), (said("ok?"), UNREADABLE)),
+    ),
     "keywords": (
         Case("keywords: {any_of: contract}", (said("my CONTRACT!"), said("(contract)")), (said("contracts"),), (UNREADABLE,)),
         Case("keywords: {any_of: [root cause]}", (said("The Root  cause?"),), (said("root of the cause"),), (UNREADABLE,)),
