@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-HEAD_CHARS = 6000  # of a longer text these are looked at, and as many as TAIL_CHARS at its end; what is between is attached
-TAIL_CHARS = 2000
+HEAD_CHARS = 1800  # of a longer text these are looked at, and as many as TAIL_CHARS at its end; what is between is attached
+TAIL_CHARS = 600
 LONG_WORDS = 45  # a paragraph over this beside a shorter one is a document, not the asking
 LONG_CHARS = 360  # the same in characters
 LONG_UNSPACED_CHARS = 150  # and in a script that writes no spaces
 DATA_LINES = 3  # from here on lines that look like data are data; one or two may be the asking's own
-MAX_LINES = 400
+FIRST_LINES = 80  # of so many short lines more are attached, whatever they say
+LAST_LINES = 40
 MAX_TAGS = 16
 
 _fence = re.compile(r"```|~~~")
@@ -26,6 +27,7 @@ _quoted = re.compile(  # no alternative reads past the next opening sign: many o
     r"|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w)){1,800}'(?!\w)|`[^`\n]{1,400}`"
 )
 _stamped = re.compile(r"[\[(]?\d{2,4}[-/.:]\d{2}[-/.:]\d{2}|\d{1,3}(?:\.\d{1,3}){3} ")  # a date, a time, an address
+_word = re.compile(r"[^\W\d_]{2}|[\u3040-\uffff]")
 _speaker = re.compile(r"\s*[^\W\d_][\w .-]{0,24}: ?\S")
 
 
@@ -68,7 +70,10 @@ def parts(text: str) -> Parts:
             prose + beyond * (most == prose),
         )
     found = _quoted.findall(text)
-    return Parts(_quoted.sub(" ", text) if found else text, code, data, prose, sum(map(len, found)), len(found))
+    asking = _quoted.sub(" ", text) if found else text
+    if found and _word.search(asking) is None:  # all of it is in quotes: then they are no quotes
+        asking, found = text, []
+    return Parts(asking, code, data, prose, sum(map(len, found)), len(found))
 
 
 def _without_fences(text: str) -> tuple[str, int]:
@@ -89,16 +94,19 @@ def _without_tagged(text: str) -> tuple[str, int]:
         if end < 0:
             kept.append(text[at : tag.end()])
             at = tag.end()
-            continue
-        kept.append(text[at : tag.start()])
-        taken += end - tag.end()
-        at = end + len(tag[1]) + 3
-    return " ".join((*kept, text[at:])), taken
+        else:
+            kept += (text[at : tag.start()], " ")
+            taken += end - tag.end()
+            at = end + len(tag[1]) + 3
+    return "".join((*kept, text[at:])), taken
 
 
 def _without_blocks(text: str) -> tuple[str, int, int]:
     """Without rows of data and without long paragraphs, where a short one is left; and the sizes of the two."""
-    lines = text.split("\n", MAX_LINES)
+    lines = text.split("\n")
+    beyond = sum(map(len, lines[FIRST_LINES:-LAST_LINES])) if len(lines) > FIRST_LINES + LAST_LINES else 0
+    if beyond:
+        lines = [*lines[:FIRST_LINES], *lines[-LAST_LINES:]]
     rows = [_is_row(line) for line in lines]
     if sum(rows) < DATA_LINES:
         rows = [row and len(line) > 60 and line.lstrip()[:1] in "[{<" for row, line in zip(rows, lines, strict=True)]
@@ -107,8 +115,8 @@ def _without_blocks(text: str) -> tuple[str, int, int]:
     left = ["" if is_taken else line for line, is_taken in zip(lines, taken, strict=True)]
     short = [line for line in left if line and not _is_document(line)]
     if any(line.strip() for line in short):
-        return "\n".join(short), data, sum(map(len, left)) - sum(map(len, short))
-    return "\n".join(left), data, 0
+        return "\n".join(short), data + beyond, sum(map(len, left)) - sum(map(len, short))
+    return "\n".join(filter(None, left)), data + beyond, 0
 
 
 def _is_document(line: str) -> bool:

@@ -15,17 +15,19 @@ from dataclasses import dataclass
 from math import exp
 from pathlib import Path
 
+from proxy.openai import features, message
 from proxy.openai.pasted import parts
 from proxy.openai.payload import Payload
 from proxy.policy import complexity_words
-from proxy.policy.complexity_signals import SIGNALS, Request, questions, values, view
+from proxy.policy.complexity_signals import SIGNALS, SYSTEM_CHARS, Request, questions, values, view
 from proxy.policy.complexity_words import Lexicon
 from proxy.policy.conditions import Explained, Leaf
 from proxy.policy.facts import Facts
 
 WEIGHTS_FILE = Path(__file__).with_name("complexity.json")
-SYSTEM = frozenset(("system",))
-USER = frozenset(("user",))
+TURNS = 32  # of a conversation that are looked at: so many of its first, and the rest at its end
+FIRST_TURNS = 4
+BLANK_CHARS = 4096
 MEDIA = ("images", "audio", "files")
 LIMIT = 30.0  # of the sum: beyond it the curve is 0 or 1
 
@@ -51,7 +53,7 @@ class Scale:
 
     def score(self, request: Request) -> Score:
         """The score of a request. One without text scores 1."""
-        if not request.last.strip():
+        if not request.last or (len(request.last) < BLANK_CHARS and request.last.isspace()):
             return Score(1.0)
         weights = self._weights
         found = {name: (value, weights[name] * value) for name, value in values(view(request, self._lexicon)).items()}
@@ -69,25 +71,29 @@ def shipped() -> Scale:
 def request_of(payload: Payload) -> Request:
     """What the score reads of a request. Raises Unread."""
     last = payload.last_user() or ""
-    tools = (payload.value("tools"), payload.value("functions"))
+    endpoint = payload.endpoint
+
+    def get(key: str) -> object:
+        value = payload.value(key)
+        return value if not isinstance(value, list) or len(value) <= TURNS else [*value[:FIRST_TURNS], *value[FIRST_TURNS - TURNS :]]
+
+    said = list(message.said(endpoint, get))
     return Request(
         last=last,
-        earlier=_earlier(payload, last),
-        system="\n".join(payload.texts(SYSTEM)),
-        tools=sum(len(each) for each in tools if isinstance(each, list)),
-        has_schema=payload.has("json_schema") or payload.has("json_object"),
-        has_media=any(map(payload.has, MEDIA)),
+        earlier=_earlier([text for role, text in said if role == message.USER], last),
+        system="\n".join([text[:SYSTEM_CHARS] for role, text in said if role == message.SYSTEM][:FIRST_TURNS]),
+        tools=sum([len(each) for key in ("tools", "functions") if isinstance(each := payload.value(key), list)]),
+        has_schema=features.has("json_schema", endpoint, get) or features.has("json_object", endpoint, get),
+        has_media=any([features.has(each, endpoint, get) for each in MEDIA]),
     )
 
 
-def _earlier(payload: Payload, last: str) -> tuple[str, ...]:
+def _earlier(texts: list[str], last: str) -> tuple[str, ...]:
     """What the user said before, without the parts of the last message."""
-    texts = payload.texts(USER)
     size = len(last)
     while texts and size > 0:
-        size -= len(texts[-1]) + 1
-        texts = texts[:-1]
-    return texts
+        size -= len(texts.pop()) + 1
+    return tuple(texts)
 
 
 class ComplexityIs(Leaf):

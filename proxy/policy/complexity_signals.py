@@ -20,11 +20,14 @@ FEW_TOOLS = 3  # from here on tools tell of work in several steps
 SHORT_WORDS = 14  # up to here a question that asks to recall something is one, whatever it is about
 RECALL_PLACES = 6  # of the first words, where a question for a fact says that it is one
 HEAD_WORDS = 14  # an order with a colon is at most this long, to be one for what follows
-TEXT_WORDS = 40  # what follows an order is the text that it is for, from here on whatever the words
+TEXT_CHARS = 240  # what follows an order is the text that it is for, from here on whatever the words
 TEXT_LINES = 3
 CUT_CHARS = 2000  # of an asking in which the end of an order is sought
-SYSTEM_CHARS = 1500
+SYSTEM_CHARS = 800
+START_CHARS = 800
 EARLIER = 3  # user turns before the last that are looked at
+EARLIER_CHARS = 300  # of each
+ORDER_CHARS = 160
 FACT_SHARE = 0.25  # of what a hard word counts where only a fact about it is asked
 HARD = ("prove", "why", "make", "weigh", "trouble", "reckon", "expert", "more")
 EASY = ("recall", "shift", "pick", "small", "snippet", "brief", "talk")
@@ -38,7 +41,8 @@ _KNOWN = frozenset((*EASY, *HARD, "asks", "common"))
 _SCALE = (0.0, 1.0, 1.5, 1.8, 2.0)
 _math = re.compile(r"[=≤≥∑∫√⊆∈∀∃≠^]|\b[a-z]\([a-z0-9]|\b\d*[xyn]\b")
 _stops = re.compile(r"[.!?;。！？؟।…]+(?:\s|$)|\n")
-_asked = re.compile(r"[?？؟]+(?!\w)")
+_asked = re.compile(r"[?？؟][?？؟!！]*(?![A-Za-z0-9=&])")
+_bullet = re.compile(r"(?:^|\n)\s*(?:[-*•]|\d{1,2}[.)])\s")
 _colon = re.compile(r":\s")
 
 
@@ -60,6 +64,7 @@ class View:
 
     request: Request
     parts: Parts
+    start: str  # of the asking: the forms of sentences are looked for here
     found: Found
     before: Found  # in the user's earlier messages
     system: Found
@@ -71,30 +76,31 @@ class View:
 def view(request: Request, lexicon: Lexicon) -> View:
     """Takes a request apart."""
     split = parts(request.last)
-    order = _order(split.asking, lexicon)
-    found = order or lexicon.find(split.asking)
-    earlier = "\n".join([parts(text[:SYSTEM_CHARS]).asking for text in request.earlier[-EARLIER:]])
+    asking, found = _order(split.asking, lexicon) or (split.asking, lexicon.find(split.asking))
+    earlier = "\n".join([parts(text[:EARLIER_CHARS]).asking for text in request.earlier[-EARLIER:]])
     return View(
         request,
         split,
+        asking[:START_CHARS],
         found,
         lexicon.find(earlier) if earlier else NOTHING,
         lexicon.find(request.system[:SYSTEM_CHARS]) if request.system else NOTHING,
         _opening(found),
-        order is not None or split.attached > 0,
+        asking is not split.asking or split.attached > 0,
         found.size <= SHORT_WORDS and min(found.places.get("recall", (RECALL_PLACES,))) < RECALL_PLACES,
     )
 
 
-def _order(asking: str, lexicon: Lexicon) -> Found | None:
-    """A plain order for a text that follows it, or stands before it, with nothing to mark where one ends: the order's words alone."""
-    for at, rest in _cuts(asking):
-        order = lexicon.find(at)
-        if order.size > HEAD_WORDS or _PLAIN_ORDER.isdisjoint(order.places) or not _NOT_PLAIN.isdisjoint(order.places):
+def _order(asking: str, lexicon: Lexicon) -> tuple[str, Found] | None:
+    """A plain order for a text that follows it, or stands before it, with nothing to mark where one ends: the order alone."""
+    for order, rest in _cuts(asking):
+        if len(order) > ORDER_CHARS:
             continue
-        text = lexicon.find(rest)
-        if text.size >= TEXT_WORDS or len(_NOT_PLAIN & text.places.keys()) < 2:
-            return order
+        found = lexicon.find(order)
+        if found.size <= HEAD_WORDS and not _PLAIN_ORDER.isdisjoint(found.places) and _NOT_PLAIN.isdisjoint(found.places):
+            is_text = len(rest) > TEXT_CHARS or (rest.count("\n") >= TEXT_LINES and not _bullet.search(rest))
+            if is_text or len(_NOT_PLAIN & lexicon.find(rest).places.keys()) < 2:
+                return order, found
     return None
 
 
@@ -141,9 +147,10 @@ def _asks_fact(view: View) -> float:
 
 def _tells(view: View) -> float:
     """A situation told, nothing asked for: the work is to find out what is wanted."""
-    if "?" in view.parts.asking or view.found.size < 5 or not _PLAIN.isdisjoint(view.found.places):
+    if "?" in view.start or view.found.size < 5 or not _PLAIN.isdisjoint(view.found.places):
         return 0.0
-    return 1.0 if view.opening in view.found.places.get("situation", ()) else 0.0
+    places = view.found.places.get("situation", ())
+    return 1.0 if view.opening in places or 0 in places else 0.0
 
 
 def _unknown(view: View) -> float:
@@ -153,12 +160,16 @@ def _unknown(view: View) -> float:
     return 1.0
 
 
+def _silent(view: View) -> float:
+    return 1.0 if view.parts.attached and not view.found.words and not view.found.size and not _system_is_narrow(view) else 0.0
+
+
 def _sentences(view: View) -> float:
-    return min(4, max(0, len(_stops.findall(view.parts.asking)) - 1)) / 2
+    return min(4, max(0, len(_stops.findall(view.start)) - 1)) / 2
 
 
 def _questions(view: View) -> float:
-    return min(3, max(0, questions(view.parts.asking) - 1))
+    return min(3, max(0, questions(view.start) - 1))
 
 
 def _numbers(view: View) -> float:
@@ -206,9 +217,10 @@ SIGNALS: dict[str, Signal] = {
     "more": Signal("asks for something more on top", UP),
     "own": Signal("about the writer's own case", UP),
     "tells": Signal("tells a situation and asks nothing", UP, _tells),
+    "silent": Signal("something is attached, and nothing asked", UP, _silent, given=2.5),
     "unknown": Signal("not understood", UP, _unknown, given=2.5),
     "numbers": Signal("numbers in the asking", UP, _numbers),
-    "math": Signal("formulas in the asking", UP, lambda v: 1.0 if _math.search(v.parts.asking) else 0.0),
+    "math": Signal("formulas in the asking", UP, lambda v: 1.0 if _math.search(v.start) else 0.0),
     "code": Signal("code is attached", UP, lambda v: 1.0 if v.parts.code else 0.0),
     "attached": Signal("text is attached to a plain order for it", DOWN, _attached),
     "material": Signal("text is attached and the order is not plain", UP, _material),

@@ -17,10 +17,11 @@ from pathlib import Path
 from proxy.policy.keywords import fold
 
 FIRST = 3  # letters of a beginning by which it is looked up; none is shorter
-MAX_WORDS = 240  # of an asking that are looked up: longer ones are complex by their length
-UNSPACED_CHARS = 600
+MAX_CHARS = 1600  # of a text that is looked at, and MAX_WORDS: what is asked in more is complex by its length
+MAX_WORDS = 200
+UNSPACED_CHARS = 400
 LONG_WORD = 12  # characters that count for a word at least, where there are hardly any spaces
-_FILE = Path(__file__).with_name("complexity_words.json")
+WORDS_FILE = Path(__file__).with_name("complexity_words.json")
 _accents = re.compile("[\u0300-\u036f]+")
 _words = re.compile(r"[\w'+#\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff]+")
 _unspaced = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
@@ -48,12 +49,13 @@ class Found:
 class Lexicon:
     """The classes, ready to be sought all at once: one dictionary for whole words, one for beginnings."""
 
-    __slots__ = ("_beginnings", "_pairs", "_unspaced", "_words")
+    __slots__ = ("_beginnings", "_loose", "_pairs", "_unspaced", "_words")
 
     def __init__(self, classes: Mapping[str, Mapping[str, str]]) -> None:
         """`classes`: by name, the terms of each language, separated by commas."""
         self._words: dict[str, list[str]] = {}  # the classes of a word
         self._pairs: dict[str, _Phrases] = {}  # by their first two words
+        self._loose: dict[str, _Phrases] = {}  # by the first word, where the second is a beginning
         self._beginnings: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}  # by their first letters
         self._unspaced: list[tuple[str, str]] = []
         for name, languages in classes.items():
@@ -71,24 +73,31 @@ class Lexicon:
         elif not rest:
             self._words.setdefault(first, []).append(name)
         elif rest[0].endswith("*"):
-            self._beginnings.setdefault(first[:FIRST], []).append((first, name, rest))
+            self._loose.setdefault(first, []).append((name, rest))
         else:
             self._pairs.setdefault(f"{first} {rest[0]}", []).append((name, rest[1:]))
 
     def find(self, text: str) -> Found:
         """What stands in `text`. Only its first words are looked up."""
-        text = folded(text)
+        text = text[:MAX_CHARS]
+        chars = len(text)
+        text = folded(text)[:MAX_CHARS]
         places: dict[str, set[int]] = {}
         size = 0.0
-        if not text.isascii() and (runs := _unspaced.findall(text[: UNSPACED_CHARS * 4]) or _hangul.search(text)):
+        if not text.isascii() and (runs := _unspaced.findall(text) or _hangul.search(text)):
             text = self._find_unspaced(text, places)
-            size += sum(map(len, runs)) / 2 if isinstance(runs, list) else 0
-        words = _words.findall(text, 0, MAX_WORDS * 12)[:MAX_WORDS] if len(text) > MAX_WORDS * 12 else _words.findall(text)[:MAX_WORDS]
-        known, pairs, beginnings = self._words, self._pairs, self._beginnings
+            unspaced = sum(map(len, runs)) if isinstance(runs, list) else 0
+            size, chars = unspaced / 2, chars - unspaced
+        words = _words.findall(text)[:MAX_WORDS]
+        known, pairs, beginnings, loose = self._words, self._pairs, self._beginnings, self._loose
         for at, word in enumerate(words):
             if word in known:
                 for name in known[word]:
                     _note(places, name, at)
+            if word in loose:
+                for name, rest in loose[word]:
+                    if _follows(words, at + 1, rest):
+                        _note(places, name, at)
             if (start := word[:FIRST]) in beginnings:
                 for beginning, name, rest in beginnings[start]:
                     if word.startswith(beginning) and (not rest or _follows(words, at + 1, rest)):
@@ -98,7 +107,7 @@ class Lexicon:
                 for name, rest in pairs[pair]:
                     if not rest or _follows(words, at + 2, rest):
                         _note(places, name, at)
-        return Found(words, size + max(len(words), len(text) / LONG_WORD), places)
+        return Found(words, size + max(len(words), chars / LONG_WORD), places)
 
     def _find_unspaced(self, text: str, places: dict[str, set[int]]) -> str:
         """Notes what is found as it stands; gives the text without scripts that have no spaces."""
@@ -112,7 +121,7 @@ class Lexicon:
 
 def load() -> Lexicon:
     """The lexicon that is shipped."""
-    return Lexicon(json.loads(_FILE.read_text("utf-8")))
+    return Lexicon(json.loads(WORDS_FILE.read_text("utf-8")))
 
 
 def folded(text: str) -> str:
