@@ -72,14 +72,16 @@ def start(
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    ports: tuple[int, int] | None = None,
 ) -> Running:
     """Start `chassis serve` and wait until it is ready. Whoever calls stops it.
 
     `upstream` is the url of home (None: the policies name one), `environment` is added to a clean one, `folder` takes the log.
+    `ports` are those of a process that is started again: data and admin; None: free ones.
     Raises RuntimeError, with the log, when the process ends or is not ready in START_S.
     """
     for attempt in range(TRIES):
-        running = _launch(policies, upstream, options, environment or {}, folder or Path(tempfile.mkdtemp(prefix="chassis-e2e-")))
+        running = _launch(policies, upstream, options, environment or {}, folder or Path(tempfile.mkdtemp(prefix="chassis-e2e-")), ports)
         problem = _wait(running)
         if problem is None:
             return running
@@ -102,10 +104,17 @@ def serving(
             running.stop()
 
 
-def _launch(policies: Path, upstream: str | None, options: Sequence[str], environment: Mapping[str, str], folder: Path) -> Running:
+def _launch(
+    policies: Path,
+    upstream: str | None,
+    options: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    ports: tuple[int, int] | None,
+) -> Running:
     if not COMMAND.exists():
         raise RuntimeError(f"{COMMAND} is missing: run `make setup`")
-    port, admin_port = free_ports(2)
+    port, admin_port = ports or free_ports(2)
     command = [
         str(COMMAND),
         "serve",
