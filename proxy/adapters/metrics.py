@@ -1,5 +1,8 @@
 """metrics -- what is counted, as Prometheus text: fixed names, fixed labels, bounded values. The registry that later parts count in.
 
+The labels of policies are a team's own words: `chassis_policy_info` has each as `label_NAME`, to be joined by policy, and
+`chassis_label_calls_total` counts calls by label and value, so that no other metric's labels depend on a policy file.
+
 Counts are plain numbers of the event loop's thread, read by a collector at a scrape: a locked counter of the client library costs as much
 as all of this. No model, path or key is ever a label; a value beyond the bound becomes `other`.
 Cost: about 1 us a call for its count and both durations.
@@ -7,9 +10,10 @@ Cost: about 1 us a call for its count and both durations.
 
 from __future__ import annotations
 
+import re
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
@@ -18,6 +22,9 @@ from prometheus_client.registry import Collector
 
 from proxy.core.journal import Entry
 
+PolicyInfo = tuple[str, str, Mapping[str, str]]  # name, mode, labels
+POLICIES = 1_000  # told of in `chassis_policy_info`
+_UNUSUAL = re.compile("[^A-Za-z0-9_]").sub
 VALUES = 256  # label sets of one metric: a folder of a hundred policies fits; a hostile app cannot make more
 OTHER = "other"
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)  # models answer in seconds
@@ -120,6 +127,7 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self._families: list[Counter | Histogram | Gauge] = []
         self._revision = ""
+        self._policies: Sequence[PolicyInfo] = ()
         counter, gauge = self.counter, self.gauge
         self.calls = counter("chassis_calls_total", "Calls that ended.", "endpoint", "status_class", "origin")
         self.durations = self.add(
@@ -127,6 +135,9 @@ class Metrics(Collector):
         )
         self.exchanges = counter("chassis_exchanges_total", "Exchanges with upstreams that ended.", "upstream", "outcome")
         self.decisions = counter("chassis_policy_decisions_total", "Decisions of policies.", "policy", "kind", "mode")
+        self.label_calls = counter(
+            "chassis_label_calls_total", "Calls on which a policy with this label acted.", "label", "value", "status_class"
+        )
         self.layer_faults = counter("chassis_layer_faults_total", "Layers that broke and were passed over.", "layer")
         self.unknown_conditions = counter("chassis_unknown_conditions_total", "Conditions that could not be told.", "why")
         self.reload_failures = counter("chassis_reload_failures_total", "Policies that were refused at a reload.")
@@ -154,14 +165,15 @@ class Metrics(Collector):
         """A new gauge."""
         return self.add(Gauge(name, help))
 
-    def loaded(self, revision: str) -> None:
+    def loaded(self, revision: str, policies: Sequence[PolicyInfo] = ()) -> None:
         """New policies are in force."""
         self.generation.value += 1
         self._revision = revision
+        self._policies = policies[:POLICIES]
 
     def call_ended(self, endpoint: str, status: int | None, origin: str, head_s: float | None, whole_s: float) -> None:
         """Counts a call. `endpoint` is one of the closed list; `status` and `head_s` are None where the app left before a reply."""
-        self.calls.child(endpoint, CLASSES[status // 100] if status is not None and status < 600 else "none", origin or "none").value += 1.0
+        self.calls.child(endpoint, class_of(status), origin or "none").value += 1.0
         if head_s is not None:
             self.durations.observe("head", head_s)
         self.durations.observe("whole", whole_s)
@@ -172,16 +184,39 @@ class Metrics(Collector):
             if entry.policy is not None:
                 self.decisions.add(entry.policy, entry.kind, "shadow" if entry.shadow else "enforce")
 
+    def labelled(self, labels: Mapping[str, str], status: int | None) -> None:
+        """Counts a call by the labels of the policies that acted on it."""
+        for label, value in labels.items():
+            self.label_calls.add(label, value, class_of(status))
+
     def collect(self) -> Iterator[Metric]:
         """All families, for the registry."""
         for family in self._families:
             yield family.collect()
         if self._revision:
             yield InfoMetricFamily("chassis_policies", "What is loaded.", value={"revision": self._revision})
+        if self._policies:
+            yield _policy_info(self._policies)
 
     def text(self) -> bytes:
         """The page that Prometheus reads."""
         return generate_latest(self.registry)
+
+
+def class_of(status: int | None) -> str:
+    """`2xx` and the like; `none` without a reply."""
+    return CLASSES[status // 100] if status is not None and status < 600 else "none"
+
+
+def _policy_info(policies: Iterable[PolicyInfo]) -> Metric:
+    """One sample a policy, always 1. A label's name is made one that Prometheus takes."""
+    family = GaugeMetricFamily("chassis_policy_info", "Policies that are loaded, with their labels.")
+    for name, mode, labels in policies:
+        said: dict[str, str] = {"policy": name, "mode": mode}
+        for label, value in labels.items():
+            said.setdefault(f"label_{_UNUSUAL('_', label)}", value)
+        family.add_sample("chassis_policy_info", said, 1.0)
+    return family
 
 
 class LoopLag:

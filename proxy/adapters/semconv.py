@@ -44,6 +44,7 @@ UPSTREAM = "chassis.upstream"
 MODEL_ASKED = "chassis.model.asked"
 MODEL_SENT = "chassis.model.sent"
 POLICIES = "chassis.policies"
+LABEL = "chassis.label."  # and a label's name, as `k8s.pod.label.` has it; one text each
 HEAD_MS = "chassis.head_ms"
 POLICY = "chassis.policy"
 MODE = "chassis.mode"

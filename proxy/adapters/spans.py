@@ -124,6 +124,8 @@ def _call_attributes(record: CallRecord) -> Attributes:
         attributes[semconv.MODEL_ASKED] = _text(journal.model)
     if (policies := journal.acted()) if journal.entries else None:
         attributes[semconv.POLICIES] = policies
+        for label, value in journal.labels_of_acted().items():
+            attributes[semconv.LABEL + label] = value
     if (target := record.target) is not None:
         attributes[semconv.UPSTREAM] = target.upstream
         if (model := target.model or journal.model) is not None:

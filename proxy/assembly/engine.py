@@ -19,6 +19,7 @@ from proxy.assembly.rules import Rule, Shadowed, chosen, of_endpoint
 from proxy.assembly.shadow import Shadows
 from proxy.assembly.shelf import Shelf
 from proxy.core.call import Call
+from proxy.core.journal import Labels
 from proxy.core.reply import Reply
 from proxy.core.request import NONE
 from proxy.core.service import FaultReport, Service, compose
@@ -67,6 +68,7 @@ class Stack:
     service: Service
     shadowed: tuple[Shadowed, ...]
     names: tuple[str, ...]  # of the policies that matched
+    labels: Labels  # of those that have some
 
 
 class Engine:
@@ -256,10 +258,13 @@ class Engine:
                     built.append(self._shelf.layer(each))
                 except Exception as bug:
                     self._broke(call, each.part.kind.name, bug, each.rule.name)
-            stack = Stack(compose(built, self._innermost, self._report), tuple(shadowed), tuple(rule.name for rule in matched))
+            names = tuple(rule.name for rule in matched)
+            labels = tuple((rule.name, rule.labels) for rule in matched if rule.labels)
+            stack = Stack(compose(built, self._innermost, self._report), tuple(shadowed), names, labels)
             if len(built) == len(layers):
                 self._stacks[key] = stack
         call.journal.matched = stack.names
+        call.journal.labels = stack.labels
         for lost in stack.shadowed:
             call.journal.note("shadowed", lost.policy, of=lost.kind, fields=list(lost.fields), by=lost.by)
         return stack.service

@@ -56,7 +56,7 @@ def load(path: Path | None, env: Env, *, no_secrets: bool = False, upstream: str
         loaded = document.load(path, _SPECS, env, no_secrets=no_secrets, upstream=upstream, checks=(unobservable, warned))
     home = loaded.home or NO_UPSTREAM
     if bypass:
-        return Policies(loaded, (), {name: _untouched(declared) for name, declared in loaded.upstreams.items()}, home)
+        return Policies(replace(loaded, policies=()), (), {name: _untouched(declared) for name, declared in loaded.upstreams.items()}, home)
     return Policies(loaded, compiled(loaded), loaded.upstreams, home)
 
 

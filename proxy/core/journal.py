@@ -21,10 +21,14 @@ class Entry:
     what: dict[str, object] = field(default_factory=dict)
 
 
+Labels = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+"""Policies, each with its labels and their values."""
+
+
 class Journal:
     """The entries of one call, in the order in which they were decided."""
 
-    __slots__ = ("_now", "entries", "generation", "matched", "model")
+    __slots__ = ("_now", "entries", "generation", "labels", "matched", "model")
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -32,6 +36,7 @@ class Journal:
         self.model: str | None = None  # that the app named, where its body was read
         self.generation = 0  # of the policies that decided
         self.matched: tuple[str, ...] = ()  # that matched, in shadow too, even where nothing was to do
+        self.labels: Labels = ()  # of the policies in force that matched and have some, in file order
 
     def note(self, kind: str, policy: str | None = None, *, acted: bool = False, shadow: bool = False, **what: object) -> None:
         """Adds a decision.
@@ -49,3 +54,15 @@ class Journal:
         """Names of the policies that acted, each once, in the order of their first act."""
         names = (entry.policy for entry in self.entries if entry.acted and entry.policy is not None)
         return list(dict.fromkeys(names))
+
+    def labels_of_acted(self) -> dict[str, str]:
+        """The labels of the policies that acted; where two set one, the first in file order has it."""
+        if not self.labels:
+            return {}
+        acted = {entry.policy for entry in self.entries if entry.acted}
+        found: dict[str, str] = {}
+        for policy, labels in self.labels:
+            if policy in acted:
+                for name, value in labels:
+                    found.setdefault(name, value)
+        return found

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, create_model, model_validator
 
 from proxy.policy.match_spec import MatchSpec
-from proxy.policy.spec import Line, Model, Spec, Wrong
+from proxy.policy.spec import Model, Spec, Wrong
 from proxy.policy.units import Form
 from proxy.policy.upstreams import Name, UpstreamSpec
 
@@ -40,6 +40,23 @@ Label = Annotated[
     str,
     AfterValidator(_label),
     Form("label", "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$", "1 to 63 letters, digits, '_', '-' and '.', the first a letter or '_'"),
+]
+LABEL_CHARS = 128  # of a value: it stands in every span and line of the policy's calls
+
+
+def _label_value(value: str) -> str:
+    if len(value) > LABEL_CHARS:
+        raise Wrong(f"may have at most {LABEL_CHARS} characters", got=False)
+    if not value.isprintable():
+        raise Wrong("must be one line of printable text", got=False)
+    return value
+
+
+LabelValue = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(_label_value),
+    Form("text", rf"^[^\r\n\u0000]{{1,{LABEL_CHARS}}}$", f"one line of text, 1 to {LABEL_CHARS} characters"),
 ]
 
 
@@ -75,7 +92,9 @@ class PolicySpec(Spec):
         "enforce", description="`enforce`: act; `shadow`: decide and report, change nothing; `off`: check the file only."
     )
     match: MatchSpec = Field(default_factory=lambda: MatchSpec.read({}), description="For which calls; without it, for every one.")
-    labels: dict[Label, Line] = Field(default_factory=dict, max_length=16, description="Words of your own, shown on the admin port.")
+    labels: dict[Label, LabelValue] = Field(
+        default_factory=dict, max_length=16, description="Words of your own, in spans, metrics and log lines."
+    )
     apply: ApplySpec = Field(description="What to do, by kind.")
 
 

@@ -211,7 +211,7 @@ class Server:
     def _swap(self, policies: Policies) -> None:
         before = self.generation
         self.generation = build(policies, self._outside, before)
-        self.metrics.loaded(policies.loaded.revision)
+        self.metrics.loaded(policies.loaded.revision, [(each.name, each.mode, each.labels) for each in policies.loaded.policies])
         self.loaded_at_ns = self._clock.wall_ns()
         if self._explained is not None:
             self._explained.loaded(self.generation)

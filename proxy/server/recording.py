@@ -25,6 +25,8 @@ class MetricsRecorder:
         entries = call.journal.entries
         if entries:
             metrics.decided(entries)
+            if call.journal.labels:
+                metrics.labelled(call.journal.labels_of_acted(), record.status)
             for entry in entries:
                 if entry.kind == "unknown":
                     metrics.unknown_conditions.add(_reason(entry.what.get("why")))

@@ -144,3 +144,35 @@ def test_the_loops_lag_is_its_longest_delay_since_it_was_asked() -> None:
 
     assert lag.worst_s() == pytest.approx(0.9)
     assert lag.worst_s() == 0
+
+
+def test_policies_are_told_with_their_labels_for_joins() -> None:
+    metrics = Metrics()
+    metrics.loaded("r1", [("a", "enforce", {"team": "pay", "cost-center": 'x"y'}), ("b", "off", {})])
+
+    assert value(metrics, "chassis_policy_info", policy="a", mode="enforce", label_team="pay", label_cost_center='x"y') == 1
+    assert value(metrics, "chassis_policy_info", policy="b", mode="off") == 1
+    metrics.loaded("r2", [("b", "enforce", {})])
+    assert [labels for (name, labels) in samples(metrics) if name == "chassis_policy_info"] == [(("mode", "enforce"), ("policy", "b"))]
+
+
+def test_two_labels_that_prometheus_cannot_tell_apart_are_one() -> None:
+    metrics = Metrics()
+    metrics.loaded("r1", [("a", "enforce", {"x-y": "first", "x.y": "second"})])
+
+    assert value(metrics, "chassis_policy_info", policy="a", mode="enforce", label_x_y="first") == 1
+
+
+def test_calls_are_counted_by_label_and_the_number_of_values_is_bounded() -> None:
+    metrics = Metrics()
+    metrics.labelled({"team": "pay", "tier": "2"}, 200)
+    metrics.labelled({"team": "pay"}, 503)
+    for number in range(400):
+        metrics.labelled({"n": str(number)}, None)
+
+    name = "chassis_label_calls_total"
+    assert value(metrics, name, label="team", value="pay", status_class="2xx") == 1
+    assert value(metrics, name, label="team", value="pay", status_class="5xx") == 1
+    assert value(metrics, name, label="tier", value="2", status_class="2xx") == 1
+    assert sum(each == name for each, _ in samples(metrics)) == 257
+    assert value(metrics, name, label="other", value="other", status_class="other") == 147

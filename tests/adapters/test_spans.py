@@ -218,3 +218,14 @@ def test_no_span_holds_a_credential_or_a_query() -> None:
     spans = told(a_record(trace=sampled()), an_exchange(sampled().exchange(), usage=Read()))
 
     assert b"canary" not in encode_spans(spans).SerializeToString()
+
+
+def test_labels_of_the_policies_that_acted_stand_on_the_call() -> None:
+    call = a_call()
+    call.journal.labels = (("small", (("team", "pay"), ("cost-center", "42"))), ("idle", (("tier", "2"),)))
+    call.journal.note("rewrite", "small", acted=True, model="m")
+    call.journal.note("params", "idle")
+    (span,) = told(a_record(call, trace=sampled()))
+    found = {name: value for name, value in attributes(span).items() if name.startswith("chassis.label.")}
+
+    assert found == {"chassis.label.team": "pay", "chassis.label.cost-center": "42"}

@@ -568,3 +568,17 @@ async def test_engines_leave_nothing_behind_for_a_call() -> None:
 
     assert grown < 100_000
     assert isinstance(it.engine, Engine)
+
+
+async def test_a_call_knows_the_labels_of_the_policies_that_matched() -> None:
+    policies = """
+- {name: a, labels: {team: pay}, match: {endpoint: chat}, apply: {rewrite: {model: m}}}
+- {name: b, labels: {team: ops, tier: "2"}, match: {endpoint: chat}, apply: {rewrite: {upstream: groq}}}
+- {name: c, labels: {team: no}, match: {endpoint: files}, apply: {refuse: {}}}
+- {name: d, labels: {team: no}, mode: shadow, apply: {refuse: {}}}
+"""
+    call = call_of(chat())
+    await bench(policies).ask(call)
+
+    assert call.journal.labels == (("a", (("team", "pay"),)), ("b", (("team", "ops"), ("tier", "2"))))
+    assert call.journal.labels_of_acted() == {"team": "pay", "tier": "2"}

@@ -50,3 +50,14 @@ def test_an_entry_is_not_changed_afterwards() -> None:
     journal.note("rewrite", "p")
     with pytest.raises(dataclasses.FrozenInstanceError):
         journal.entries[0].acted = True  # type: ignore[misc]
+
+
+def test_labels_are_those_of_policies_that_acted_and_the_first_in_file_order_has_a_name() -> None:
+    journal = Journal(lambda: 0.0)
+    journal.labels = (("idle", (("team", "no"),)), ("one", (("team", "pay"), ("tier", "2"))), ("two", (("team", "ops"), ("zone", "eu"))))
+    journal.note("rewrite", "two", acted=True)
+    journal.note("params", "one", acted=True)
+    journal.note("params", "idle")
+
+    assert journal.labels_of_acted() == {"team": "pay", "tier": "2", "zone": "eu"}
+    assert Journal(lambda: 0.0).labels_of_acted() == {}

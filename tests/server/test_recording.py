@@ -86,3 +86,13 @@ def test_an_exchange_is_left_to_the_adapter_that_counts_it() -> None:
     MetricsRecorder(metrics).exchange_ended(ExchangeRecord(a_call(), Clock(), Target("home"), 0.0))
 
     assert metrics.exchanges.collect().samples == before == []
+
+
+def test_a_call_is_counted_by_the_labels_of_what_acted() -> None:
+    call = a_call()
+    call.journal.labels = (("p", (("team", "pay"),)), ("q", (("team", "ops"),)))
+    call.journal.note("rewrite", "p", acted=True)
+    text = recorded(call)
+
+    assert 'chassis_label_calls_total{label="team",status_class="2xx",value="pay"} 1.0' in text
+    assert 'value="ops"' not in text
