@@ -75,7 +75,10 @@ class CallsExplained:
         out.has_body = lost_body or bool(call.body)
         if lost_body:
             self._without_body(out, call, policies)
-        elif number == call.generation:
+        self._without_skipped(out, call)
+        if lost_body:
+            return out
+        if number == call.generation:
             seen = await looking.look(asked)
             out.held = held(looking, asked, out, seen.exchange)
             out.sent = sent(looking, asked, seen.exchange) if seen.exchange is not None else None
@@ -92,6 +95,12 @@ class CallsExplained:
                 " saw in it is not known; which policies matched is"
             )
         out.rules = [replace(rule, verdict=rule.name in call.matched) for rule in out.rules]
+
+    def _without_skipped(self, out: Explanation, call: Ended) -> None:
+        """What would have taken too long in shadow was not asked then."""
+        skipped = {entry.policy for entry in call.entries if entry.kind == "shadow_skipped"}
+        if skipped:
+            out.rules = [replace(rule, verdict=None) if rule.name in skipped else rule for rule in out.rules]
 
 
 def _had_body(call: Ended) -> bool:

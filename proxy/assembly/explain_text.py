@@ -72,6 +72,8 @@ def _outcome(found: Explanation) -> Iterator[str]:
         yield f"  goes to: {found.sent.upstream}{model}"
     elif found.recorded is None:
         yield f"  refused: {found.status}, nothing is sent"
+    elif found.recorded["outcome"] == "refused" and not found.recorded["exchanges"]:
+        yield f"  refused: {found.status}, nothing was sent"
     elif "upstream" in found.recorded:
         yield f"  went to: {found.recorded['upstream']}, model {_line(str(found.recorded.get('model_sent', 'as asked')))}"
     for title, shadow in (("acted", False), ("would have acted, in shadow", True)):
@@ -145,8 +147,8 @@ def _answered(found: Explanation) -> Iterator[str]:
         if told:
             yield "reply headers:"
             yield from told
-    elif found.recorded is not None:
-        yield "what was sent is not known any more"
+    elif found.recorded is not None and not found.reply:
+        yield "what was sent, or answered, is not known any more"
     else:
         yield f"answered by the proxy itself: {found.status}"
         yield from told
