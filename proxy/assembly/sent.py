@@ -81,8 +81,9 @@ def _changes(heard: Heard, exchange: Exchange) -> Iterator[str]:
     before = [pair for pair in asked.headers if pair[0].lower() not in ONE_HOP]
     after = [pair for pair in exchange.headers if pair[0].lower() not in ONE_HOP]
     if before != after:
-        gone = [name.decode() for name, value in before if (name, value) not in after]
-        new = [name.decode() for name, value in after if (name, value) not in before]
+        names = {name.lower() for name, _ in after}
+        gone = [name.decode("latin-1") for name, _ in before if name.lower() not in names]
+        new = [name.decode("latin-1") for name, value in after if (name, value) not in before]
         told = [f"without {', '.join(gone)}"] if gone else []
         told += [f"with another {', '.join(new)}"] if new else []
         yield f"headers {' and '.join(told) or 'in another order'}"

@@ -66,7 +66,7 @@ def policy_file_of(test_file: Path) -> Path | None:
     return next((file for suffix in (".yaml", ".yml") if (file := test_file.with_name(stem + suffix)).is_file()), None)
 
 
-def test_file_of(policy_file: Path) -> Path:
+def suite_file_of(policy_file: Path) -> Path:
     """Where the tests of a policy file stand."""
     return policy_file.with_name(policy_file.stem + ENDING)
 

@@ -10,7 +10,7 @@ from time import perf_counter
 import click
 
 from proxy.assembly.coverage import Coverage
-from proxy.assembly.suite import Case, Suite, read_suite, test_file_of
+from proxy.assembly.suite import Case, Suite, read_suite, suite_file_of
 from proxy.assembly.trial import Tried, find, run
 from proxy.cli import results, results_files
 from proxy.cli.options import no_secrets, of_variable, policies_argument
@@ -124,7 +124,7 @@ def _tell(tried: Tried, verbose: bool) -> None:
 def _warn_untested(files: Sequence[Path], is_error: bool) -> None:
     for file in files:
         warning = "" if is_error else "warning: "
-        click.echo(f"{file}: {warning}no test file; write {test_file_of(file).name} beside it", err=True)
+        click.echo(f"{file}: {warning}no test file; write {suite_file_of(file).name} beside it", err=True)
 
 
 def _conclude(tried: Sequence[Tried], coverage: Coverage | None, lists: bool, took_s: float) -> None:

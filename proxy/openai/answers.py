@@ -114,7 +114,7 @@ def response(said: Said, output: Sequence[dict[str, Any]], status: str | None = 
         done["incomplete_details"] = {"reason": "max_output_tokens" if said.finish == "length" else "content_filter"}
     if status is None and said.usage is not None:
         done["usage"] = usage(said.usage, "input_tokens", "output_tokens") | {
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens_details": {"reasoning_tokens": 0},
         }
     return done

@@ -78,3 +78,17 @@ def test_every_loop_starts_at_the_same_time() -> None:
     finally:
         first.close()
         second.close()
+
+
+def test_what_would_run_in_a_thread_runs_at_once() -> None:
+    async def main() -> tuple[int, str]:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        value = await asyncio.to_thread(lambda: 3)
+        try:
+            await loop.run_in_executor(None, int, "x")
+        except ValueError as error:
+            return value, f"{error} {loop.time() - before}"
+        return value, ""
+
+    assert run(main()) == (3, "invalid literal for int() with base 10: 'x' 0.0")
