@@ -72,6 +72,8 @@ def plain_schema(model: type[BaseModel]) -> JsonSchema:
             each.pop("title", None)
         else:
             each["title"] = name
+    for node in list(_nodes(out)):
+        _leave_to_the_whole(node)
     for name, meanings in _MEANINGS.items():
         if name in out["definitions"]:
             out["definitions"][name]["enumDescriptions"] = [meanings[value] for value in out["definitions"][name]["enum"]]
@@ -120,9 +122,18 @@ def _finish(node: JsonSchema) -> None:
         node["title"] = _noun(node["title"])
     if node.get("default", ...) in (None, [], {}):
         del node["default"]
+    if "pattern" in node and "patternErrorMessage" not in node and node.get("examples") and node.get("title"):
+        node["patternErrorMessage"] = f"must be {node['title']}, such as {node['examples'][0]}"
     for arm in node.get("anyOf", ()) if isinstance(node.get("anyOf"), list) else ():
         if arm.get("type") == "array" and "title" not in arm:
             arm["title"] = "list"
+
+
+def _leave_to_the_whole(node: JsonSchema) -> None:
+    """Editors show what the first form that fits says; what the field itself says is nearer, so its forms say nothing."""
+    arms = node.get("anyOf")
+    if isinstance(arms, list) and "description" in node:
+        node["anyOf"] = [{key: each for key, each in arm.items() if key not in ("description", "default", "examples")} for arm in arms]
 
 
 def _describe(node: JsonSchema) -> None:

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 from proxy.core.call import Call
 from proxy.core.reply import Reply
 from proxy.core.service import Service
-from proxy.openai.parameters import WITH_BODY, almost
+from proxy.openai.parameters import PARAMETERS, WITH_BODY, almost
 from proxy.openai.payload import MISSING, Payload, Unread
 from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
@@ -33,7 +33,15 @@ NOT_PARAMETERS = {
     "prompt": "it is the prompt",
     "stream": "it changes the form of the reply, which the app chose",
 }
-Parameter = Annotated[str, Form("parameter", f"^(?!({'|'.join(NOT_PARAMETERS)})$)", "a parameter, and neither the model nor the prompt")]
+Parameter = Annotated[
+    str,
+    Form(
+        "parameter",
+        f"^(?!({'|'.join(NOT_PARAMETERS)})$)",
+        "a parameter, and neither the model nor the prompt",
+        offered=tuple(sorted(PARAMETERS - set(NOT_PARAMETERS))),
+    ),
+]
 
 
 class ParamsSpec(Spec):

@@ -141,7 +141,7 @@ class ReplySpec(Model):
     """What the app received."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
-    status: int | None = Field(None, ge=100, le=599, description="The status.")
+    status: int | None = Field(None, ge=100, le=599, description="The status.", examples=[200])
     headers: Headers | None = Field(None, description="Headers by name: a glob, or `absent`.", examples=[{"x-chassis-upstream": "groq"}])
     text: TextSpec | None = Field(None, description="What the answer says: the content, joined; of an audio or unknown body, the body.")
     body: Expected = Field(None, description="What the body says at least; a text: the body as it stands.")

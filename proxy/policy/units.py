@@ -103,14 +103,19 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(slots=True, frozen=True)
 class Form:
-    """Marks a text of a form with its JSON Schema: its noun, its pattern, and what an editor says of one that is wrong."""
+    """Marks a text of a form with its JSON Schema: its noun, its pattern, and what an editor says of one that is wrong.
+
+    `offered` are the usual ones, for an editor to offer; others may stand too.
+    """
 
     noun: str
     pattern: str
     must_be: str
+    offered: tuple[str, ...] = ()
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "title": self.noun, "pattern": self.pattern, "patternErrorMessage": f"must be {self.must_be}"}
+        out = {"type": "string", "title": self.noun, "pattern": self.pattern, "patternErrorMessage": f"must be {self.must_be}"}
+        return {**out, "anyOf": [{"enum": list(self.offered)}, {}]} if self.offered else out
 
 
 Seconds = Annotated[

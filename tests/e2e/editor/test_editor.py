@@ -25,6 +25,7 @@ POLICY = f"{HEAD}policies:\n  - name: p\n"
 def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
     folder = tmp_path_factory.mktemp("policies")
     (folder / "schema.json").write_bytes(subprocess.run([COMMAND, "schema"], capture_output=True, check=True).stdout)
+    (folder / "tests.schema.json").write_bytes(subprocess.run([COMMAND, "schema", "--tests"], capture_output=True, check=True).stdout)
     editor = Editor(folder)
     try:
         yield editor
@@ -68,6 +69,27 @@ def test_values_are_offered_where_a_list_of_them_may_stand_too(editor: Editor) -
     assert short.keys() == {"bearer", "none"}
 
 
+def test_the_usual_parameters_are_offered_and_others_may_stand(editor: Editor) -> None:
+    keys = editor.completions(f"{POLICY}    apply:\n      params:\n        overrides:\n          |")
+    items = editor.completions(f"{POLICY}    apply:\n      params:\n        remove: [|]")
+    own = editor.problems(f"{POLICY}    apply: {{params: {{overrides: {{my_own: 1}}}}}}\n")
+
+    assert {"temperature", "seed", "max_tokens", "reasoning_effort"} <= keys.keys() & items.keys()
+    assert "model" not in keys
+    assert own == []
+
+
+def test_a_test_file_is_completed_and_checked(editor: Editor) -> None:
+    head = "# yaml-language-server: $schema=./tests.schema.json\ncases:\n  - name: a\n"
+    case = editor.completions(f"{head}    |")
+    play = editor.completions(f"{head}    upstreams:\n      openai:\n        - |")
+    wrong = editor.problems(f"{head}    request: {{promt: Hi}}\n    expect: {{reply: {{status: '200'}}}}\n")
+
+    assert {"request", "steps", "upstreams", "expect", "policies"} <= case.keys()
+    assert {"status", "stall", "reset", "stream", "delay"} <= play.keys()
+    assert wrong == ["4: Property promt is not allowed.", '5: Incorrect type. Expected "integer".']
+
+
 def test_an_offer_says_what_it_does_with_its_default(editor: Editor) -> None:
     said = editor.documentation(f"{POLICY}    apply:\n      refuse:\n        |", "status")
 
@@ -89,12 +111,13 @@ def test_an_upstream_is_offered_with_a_key_that_is_no_secret(editor: Editor) -> 
         (f"{POLICY}    mo|de: shadow\n", ["decide and report, change nothing", "Default: `enforce`", "* `shadow`"]),
         (f"{POLICY}    match:\n      end|point: chat\n", ["Which API is called", "* `responses`"]),
         (f"{POLICY}    match:\n      has: im|ages\n", ["`images`: images in the prompt"]),
+        (f"{POLICY}    match:\n      sam|ple: 10%\n", ["A sticky share of traffic."]),
         (f"{POLICY}    match:\n      mod|el: a\n", ["The model asked for; globs", "- gpt-4o"]),
         (f"{POLICY}    match:\n      key|words: {{any_of: a}}\n", ["#### keywords\n", "Whole words or phrases"]),
         (f"{POLICY}    apply:\n      instr|uct: {{append: x}}\n", ["Add text to the system or developer message", "append:"]),
         (f"{HEAD}lim|its: {{}}\n", ["Bounds on every call"]),
     ],
-    ids=["mode", "endpoint", "feature", "model", "keywords", "kind", "limits"],
+    ids=["mode", "endpoint", "feature", "sample", "model", "keywords", "kind", "limits"],
 )
 def test_a_word_is_explained(editor: Editor, text: str, says: list[str]) -> None:
     shown = editor.hover(text)
