@@ -18,6 +18,7 @@ from proxy.policy.complexity_words import Found, Lexicon
 UP, DOWN = 1, -1
 FEW_TOOLS = 3  # from here on tools tell of work in several steps
 SHORT_WORDS = 14  # up to here a question that asks to recall something is one, whatever it is about
+TALK_WORDS = 8
 RECALL_PLACES = 6  # of the first words, where a question for a fact says that it is one
 HEAD_WORDS = 14  # an order with a colon is at most this long, to be one for what follows
 TEXT_CHARS = 240  # what follows an order is the text that it is for, from here on whatever the words
@@ -29,13 +30,15 @@ EARLIER = 3  # user turns before the last that are looked at
 EARLIER_CHARS = 300  # of each
 ORDER_CHARS = 160
 FACT_SHARE = 0.25  # of what a hard word counts where only a fact about it is asked
-HARD = ("prove", "why", "make", "weigh", "trouble", "reckon", "expert", "more")
-EASY = ("recall", "shift", "pick", "small", "snippet", "brief", "talk")
+HARD = ("prove", "why", "advise", "make", "weigh", "trouble", "reckon", "expert", "more")
+EASY = ("recall", "shift", "pick", "small", "snippet", "brief", "talk", "home")
 FACT_WORDS = 20  # a question of this length is hardly one for a fact alone
 NOTHING = Found((), 0, MappingProxyType({}))
 _PLAIN = frozenset(("shift", "pick", "small", "snippet"))
 _PLAIN_ORDER = frozenset(("shift", "pick"))
 _NOT_PLAIN = frozenset(("prove", "why", "weigh", "reckon", "trouble"))
+_MODEST = frozenset(("shift", "pick", "small", "snippet", "brief", "recall", "talk"))
+_NOT_FOR_TEXT = _NOT_PLAIN | {"make", "expert"}
 _NARROW = frozenset(("pick", "shift", "brief", "desk"))
 _KNOWN = frozenset((*EASY, *HARD, "asks", "common"))
 _SCALE = (0.0, 1.0, 1.5, 1.8, 2.0)
@@ -87,7 +90,7 @@ def view(request: Request, lexicon: Lexicon) -> View:
         lexicon.find(request.system[:SYSTEM_CHARS]) if request.system else NOTHING,
         _opening(found),
         asking is not split.asking or split.attached > 0,
-        found.size <= SHORT_WORDS and min(found.places.get("recall", (RECALL_PLACES,))) < RECALL_PLACES,
+        _recalls(found),
     )
 
 
@@ -114,6 +117,13 @@ def _cuts(asking: str) -> Iterator[tuple[str, str]]:
         yield first, rest
         before, _, last = asking.rpartition("\n")
         yield last, before
+
+
+def _recalls(found: Found) -> bool:
+    """A short question for a fact says so at its beginning, and does not begin with an order."""
+    if found.size > SHORT_WORDS or min(found.places.get("recall", (RECALL_PLACES,))) >= RECALL_PLACES:
+        return False
+    return not any(0 in found.places.get(name, ()) for name in ("prove", "why", "make", "weigh", "write"))
 
 
 def _opening(found: Found) -> int:
@@ -160,6 +170,18 @@ def _unknown(view: View) -> float:
     return 1.0
 
 
+def _talk(view: View) -> float:
+    return 1.0 if view.found.size <= TALK_WORDS and view.found.count("talk") else 0.0
+
+
+def _write(view: View) -> float:
+    return 1.0 if "write" in view.found.places and _MODEST.isdisjoint(view.found.places) else 0.0
+
+
+def _note(view: View) -> float:
+    return 1.0 if view.found.size <= HEAD_WORDS and view.found.starts("tongue") else 0.0
+
+
 def _silent(view: View) -> float:
     return 1.0 if view.parts.attached and not view.found.words and not view.found.size and not _system_is_narrow(view) else 0.0
 
@@ -177,7 +199,8 @@ def _numbers(view: View) -> float:
 
 
 def _attached(view: View) -> float:
-    return 1.0 if view.is_about_text and not _is_hard(view.found) else 0.0
+    places = view.found.places
+    return 1.0 if view.is_about_text and not _MODEST.isdisjoint(places) and _NOT_FOR_TEXT.isdisjoint(places) else 0.0
 
 
 def _material(view: View) -> float:
@@ -203,12 +226,15 @@ SIGNALS: dict[str, Signal] = {
     "pick": Signal("asks to pick something out of a text, or to sort it into classes", DOWN),
     "small": Signal("asks for something small to be written or suggested", DOWN),
     "snippet": Signal("asks for a usual piece of code, a command or a formula", DOWN),
+    "note": Signal("a programming language, then a few words", DOWN, _note),
     "brief": Signal("wants it short or simple", DOWN),
-    "talk": Signal("a greeting or thanks", DOWN),
+    "talk": Signal("a greeting or thanks, and little more", DOWN, _talk),
     "home": Signal("about everyday life", DOWN),
     "prove": Signal("asks for a proof, a derivation or a justification", UP),
-    "why": Signal("asks for causes, or what to do", UP),
+    "why": Signal("asks for causes", UP),
+    "advise": Signal("asks what to do, or how something would be done", UP),
     "make": Signal("asks to design, build, plan, investigate or repair", UP),
+    "write": Signal("asks for a text or a program, and not for a usual or small one", UP, _write),
     "weigh": Signal("asks to compare, criticise or weigh", UP),
     "trouble": Signal("tells of something that fails", UP),
     "reckon": Signal("mathematics, chance, optimisation or a puzzle", UP),
