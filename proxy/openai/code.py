@@ -118,6 +118,6 @@ def _automata() -> tuple[Any, Any, Any]:
     options = re2.Options()
     options.never_capture = True
     options.max_mem = 16 * 1024 * 1024
-    proof = rf"(?m)^[ \t]*[>$]? ?(?:{'|'.join(_BEGINS)})|{'|'.join(_INSIDE)}"
+    proof = rf"(?m)^[ \t]*(?:>{{1,3}}|[$>])? ?(?:{'|'.join(_BEGINS)})|{'|'.join(_INSIDE)}"
     seldom, adds = f"(?m){'|'.join(_SELDOM)}", f"(?m){'|'.join(_ADDS)}"
     return re2.compile(proof, options), re2.compile(seldom, options), re2.compile(adds, options)
