@@ -14,7 +14,9 @@ from proxy.assembly.stack import STACK
 from proxy.openai.endpoints import MEANINGS
 from proxy.openai.errors import CODES
 from proxy.openai.payload import HAS
+from proxy.policy.case_spec import SuiteSpec
 from proxy.policy.document_spec import document_model
+from proxy.policy.expect_spec import WORDS
 from proxy.policy.kind import Kind
 from proxy.policy.language import NAMES
 
@@ -28,6 +30,7 @@ _SECTIONS = {  # what has a heading of its own on the page
 }
 _LISTED = {"endpoint": MEANINGS, "feature": HAS, "language": NAMES}  # words of closed lists that have a table of their own
 _FEW = 5  # keys of a mapping that are named in its type
+_USUAL, _HUGE = 256, 1_000_000  # characters: limits that nobody meets by accident go without saying
 
 Blocks = Mapping[str, Callable[[], str]]
 
@@ -55,8 +58,8 @@ class Reference:
         self._schema = schema
         self._definitions: dict[str, JsonSchema] = schema["definitions"]
 
-    def of(self, name: str) -> str:
-        """The table of a definition, and of every mapping in it that has no section of its own."""
+    def of(self, name: str = "") -> str:
+        """The table of a definition (without a name, of the whole), and of every mapping in it that has no section of its own."""
         parts = [self.fields(self._whole(name))]
         for inner, keys in self._inner(name).items():
             said = " ".join(self._definitions[inner].get("description", "").split())
@@ -113,8 +116,8 @@ class Reference:
         if kind == "array":
             return f"list: {self._bare(node['items'])}"
         if kind == "string":
-            longest = node.get("maxLength", 256)
-            return str(node.get("title") or "text") + (f", at most {longest} characters" if longest != 256 else "")
+            longest = node.get("maxLength", _USUAL)
+            return str(node.get("title") or "text") + (f", at most {longest:,} characters" if _USUAL < longest < _HUGE else "")
         words = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", None: "any value"}
         return words[kind]
 
@@ -125,7 +128,7 @@ class Reference:
 
     def _whole(self, name: str) -> JsonSchema:
         """A definition as a mapping, its short form left out."""
-        node = self._definitions[name]
+        node = self._definitions[name] if name else self._schema
         return node if "properties" in node else next(arm for arm in node["anyOf"] if "properties" in arm)
 
     def _inner(self, name: str) -> dict[str, list[str]]:
@@ -222,5 +225,7 @@ BLOCKS: Blocks = {
     "languages": lambda: ", ".join(f"`{code}` {name}" for code, name in NAMES.items()) + ".",
     "upstream": lambda: _language().of("upstream"),
     "kinds": _kinds,
+    "test-file": lambda: Reference(plain_schema(SuiteSpec)).of(),
+    "words": lambda: table("word", WORDS),
     "codes": _codes,
 }

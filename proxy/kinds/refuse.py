@@ -18,7 +18,9 @@ from proxy.policy.spec import Spec
 class RefuseSpec(Spec):
     """Answer the app with an error of the API's own form, and ask no upstream."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": 403, "code": "not_allowed_here", "message": "Ask the platform team."}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": 403, "code": "not_allowed_here", "message": "Ask the platform team."}]}
+    )
     status: int = Field(403, ge=400, le=599, description="The HTTP status. The SDK is told not to try again.")
     code: str = Field("policy_refused", min_length=1, max_length=64, pattern=r"^[a-z0-9_]+$", description="The app's `error.code`.")
     message: str = Field("This call is refused by policy.", min_length=1, max_length=2000, description="The app's `error.message`.")
