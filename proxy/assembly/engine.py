@@ -29,6 +29,7 @@ from proxy.openai.tokens import Tokens
 from proxy.policy import narrowing
 from proxy.policy.conditions import Condition
 from proxy.policy.facts import NO_BODY, Facts, TakesLong
+from proxy.policy.gates import WORTH, Gates
 
 MODELS = 256  # names of models whose rules are remembered, for each endpoint
 MODEL_CHARS = 256  # of such a name: what is longer is no model
@@ -38,22 +39,32 @@ STACKS = 1024  # sets of winners kept composed; a folder that has more at once c
 Asked = tuple[Rule, Condition]  # a rule, and what is left to ask of its condition
 
 
+class Left:
+    """Rules that are left to ask."""
+
+    __slots__ = ("asked", "gates")
+
+    def __init__(self, asked: tuple[Asked, ...]) -> None:
+        self.asked = asked
+        self.gates = Gates([condition for _, condition in asked]) if len(asked) >= WORTH else None
+
+
 @dataclass(slots=True, frozen=True)
 class Candidates:
     """The rules that calls to one endpoint may match."""
 
-    enforced: tuple[Asked, ...]
+    enforced: Left
     shadows: Shadows
     wants_body: bool  # a condition or a layer of theirs may read it
     asks_model: bool
-    by_model: dict[str, tuple[Asked, ...]]  # those that are left for calls that name a model; emptied when full
+    by_model: dict[str, Left]  # emptied when full
 
-    def of_model(self, model: str) -> tuple[Asked, ...]:
+    def of_model(self, model: str) -> Left:
         """The rules that calls which name `model` may match."""
         left = self.by_model.get(model)
         if left is None:
-            narrowed = ((rule, narrowing.of_model(condition, model)) for rule, condition in self.enforced)
-            left = tuple((rule, condition) for rule, condition in narrowed if condition is not None)
+            narrowed = ((rule, narrowing.of_model(condition, model)) for rule, condition in self.enforced.asked)
+            left = Left(tuple((rule, condition) for rule, condition in narrowed if condition is not None))
             if len(model) <= MODEL_CHARS:
                 if len(self.by_model) >= MODELS:
                     self.by_model.clear()
@@ -111,7 +122,7 @@ class Engine:
         if not mine and not holds:
             return None
         return Candidates(
-            enforced,
+            Left(enforced),
             Shadows([rule for rule in mine if rule.shadow], self._shelf, self._report, self._keep),
             holds or any(rule.matches_body or rule.reads_body for rule, _ in enforced),
             any(narrowing.asks_model(condition) for _, condition in enforced),
@@ -138,7 +149,8 @@ class Engine:
                         held_bytes, why = await self._hold(call, encoding)
             facts = self._facts(call, why)
             matched = []
-            for rule, condition in self._asked(candidates, call):
+            left = self._left(candidates, call)
+            for rule, condition in left.asked if left.gates is None else await self._behind(left, left.gates, facts, call):
                 try:
                     verdict = condition.test(facts)
                 except TakesLong as long:
@@ -163,7 +175,7 @@ class Engine:
         if self._holds_all or (body.ended and body.size <= PEEK_BYTES):
             return True
         facts = self._facts(call)
-        for rule, condition in candidates.enforced:
+        for rule, condition in candidates.enforced.asked:
             if not (rule.matches_body or rule.reads_body):
                 continue
             try:
@@ -208,7 +220,19 @@ class Engine:
             except Exception as bug:
                 self._broke(call, "body", bug)
 
-    def _asked(self, candidates: Candidates, call: Call) -> tuple[Asked, ...]:
+    async def _behind(self, left: Left, gates: Gates, facts: Facts, call: Call) -> Sequence[Asked]:
+        """The rules behind open gates; all where that cannot be found out."""
+        try:
+            while True:
+                try:
+                    return [left.asked[at] for at in gates.open(facts)]
+                except TakesLong as long:
+                    await facts.settle(long.limit)
+        except Exception as bug:
+            self._broke(call, "match", bug)
+            return left.asked
+
+    def _left(self, candidates: Candidates, call: Call) -> Left:
         """The rules to ask, without those that want another model."""
         payload: Payload | None = call.payload
         if payload is None or not candidates.asks_model:

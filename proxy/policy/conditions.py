@@ -120,25 +120,27 @@ class PathIs(Leaf):
 class HeaderIs(Leaf):
     """One request header: one of its values, or whether it is there."""
 
-    __slots__ = ("_key", "_matches", "_present", "name")
+    __slots__ = ("_matches", "_present", "key", "name", "plain")
     cost, needs = 3, HEAD
 
     def __init__(self, header: str, globs: tuple[str, ...] | None, present: bool | None) -> None:
         self.name = f"header {header}"
-        self._key = header.lower().encode()
+        self.key = header.lower().encode()
+        names = frozenset(globs or ())
+        self.plain = names if not any("*" in name or "?" in name for name in names) else frozenset()  # the only values, where they are few
         self._matches = matcher(globs or ())
         self._present = present
         self.expected = _one_of(globs) if globs else "there" if present else "not there"
 
     def test(self, facts: Facts) -> bool | None:
-        values = facts.header(self._key)
+        values = facts.header(self.key)
         if self._present is not None:
             return bool(values) is self._present
         return any(map(self._matches, values))
 
     def seen(self, facts: Facts) -> str:
-        values = facts.header(self._key)
-        if self._key.decode() in CREDENTIALS:
+        values = facts.header(self.key)
+        if self.key.decode() in CREDENTIALS:
             return "there, not shown" if values else "not there"
         return ", ".join(values) if values else "not there"
 
@@ -231,20 +233,20 @@ class MessageCount(Leaf):
 class PromptTokens(Leaf):
     """How long the prompt is."""
 
-    __slots__ = ("_at_least", "_below")
+    __slots__ = ("at_least", "below")
     name, cost, needs = "prompt_tokens", 20, BODY | {"tokens"}
 
     def __init__(self, below: int | None, at_least: int | None) -> None:
-        self._below = below
-        self._at_least = at_least
+        self.below = below
+        self.at_least = at_least
         self.expected = _range(below, at_least)
 
     def test(self, facts: Facts) -> bool | None:
-        if self._at_least is not None:
-            short = facts.prompt_below(self._at_least)
+        if self.at_least is not None:
+            short = facts.prompt_below(self.at_least)
             if short is not False:
                 return None if short is None else False
-        return True if self._below is None else facts.prompt_below(self._below)
+        return True if self.below is None else facts.prompt_below(self.below)
 
     def seen(self, facts: Facts) -> str:
         return facts.prompt_seen
@@ -253,7 +255,7 @@ class PromptTokens(Leaf):
 class HasKeywords(Leaf):
     """Whole words in the texts. Its verdict is kept, as several policies may share it."""
 
-    __slots__ = ("_all", "_any", "_direct_chars", "_none", "_roles")
+    __slots__ = ("_all", "_any", "_direct_chars", "_none", "needed", "roles")
     name, cost = "keywords", 15
 
     def __init__(
@@ -267,18 +269,20 @@ class HasKeywords(Leaf):
         self._any = Words(any_of) if any_of is not None else None
         self._all = Words(all_of) if all_of is not None else None
         self._none = Words(none_of) if none_of is not None else None
-        self._roles = roles
+        self.roles = roles
         self._direct_chars = min((words.direct_chars for words in (self._any, self._all, self._none) if words is not None), default=0)
+        words = self._any.words if self._any is not None else self._all.words[:1] if self._all is not None else ()
+        self.needed = frozenset(word.first for word in words)  # one of these is in a text of which it is true
         lists = (("any of", any_of), ("all of", all_of), ("none of", none_of))
         self.expected = ", ".join(f"{what} {_short_list(words)}" for what, words in lists if words) + f" {in_words(roles)}"
 
     def test(self, facts: Facts) -> bool | None:
         if self in facts.memo:
             return facts.memo[self]
-        texts = facts.texts(self._roles)
+        texts = facts.texts(self.roles)
         if texts is not None and sum(map(len, texts)) > self._direct_chars:
             raise TakesLong(self)
-        text = facts.text(self._roles)
+        text = facts.text(self.roles)
         verdict = None if text is None else self._holds(text)
         facts.memo[self] = verdict
         return verdict
@@ -286,7 +290,7 @@ class HasKeywords(Leaf):
     async def settle(self, facts: Facts) -> None:
         """The same of a long text, slice by slice."""
         any_in, missing, none_in = self._any is None, list(self._all.words) if self._all is not None else [], True
-        for text in facts.texts(self._roles) or ():
+        for text in facts.texts(self.roles) or ():
             for part in slices(text):
                 any_in = any_in or (self._any is not None and self._any.any_in(part))
                 missing = [word for word in missing if not word.is_in(part)]
@@ -302,8 +306,8 @@ class HasKeywords(Leaf):
         )
 
     def seen(self, facts: Facts) -> str:
-        size = sum(map(len, facts.texts(self._roles) or ()))
-        text = facts.text(self._roles) if size <= self._direct_chars else None
+        size = sum(map(len, facts.texts(self.roles) or ()))
+        text = facts.text(self.roles) if size <= self._direct_chars else None
         if text is None:
             return f"{size:,} characters, read in slices"
         found = [word for words in (self._any, self._all, self._none) if words is not None for word in words.found_in(text)]

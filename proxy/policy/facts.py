@@ -207,6 +207,17 @@ class Facts:
         self._learn(limit, below)
         return below
 
+    @property
+    def prompt_bounds(self) -> tuple[int, int] | None:
+        """The fewest and the most tokens that the prompt may have, by its bytes: a token is one to 128 of them."""
+        prompt = self._prompt()
+        if prompt is None:
+            return None
+        texts, ids = prompt
+        chars = sum(map(len, texts))
+        most = chars if all(map(str.isascii, texts)) else 4 * chars
+        return max(self._least, ids + chars // 128), min(self._most, ids + most)
+
     async def settle(self, limit: int | Slow) -> None:
         """Finds out, the loop having its turns, what a TakesLong could not; the conditions then know."""
         if not isinstance(limit, int):

@@ -12,13 +12,13 @@ from proxy.policy.match import All
 
 def of_endpoint(condition: Condition, endpoint: str) -> Condition:
     """What is left to ask of calls to an endpoint for which it can be true."""
-    return _without(condition, [child for child in _conjuncts(condition) if not (isinstance(child, EndpointIs) and child.holds(endpoint))])
+    return _without(condition, [child for child in conjuncts(condition) if not (isinstance(child, EndpointIs) and child.holds(endpoint))])
 
 
 def of_model(condition: Condition, model: str) -> Condition | None:
     """What is left to ask of calls that name `model` (empty: none), None where it is false for them."""
     left: list[Condition] = []
-    for child in _conjuncts(condition):
+    for child in conjuncts(condition):
         if not isinstance(child, ModelIs):
             left.append(child)
         elif not child.holds(model):
@@ -28,14 +28,15 @@ def of_model(condition: Condition, model: str) -> Condition | None:
 
 def asks_model(condition: Condition) -> bool:
     """Whether it can only be true for some models."""
-    return any(isinstance(child, ModelIs) for child in _conjuncts(condition))
+    return any(isinstance(child, ModelIs) for child in conjuncts(condition))
 
 
-def _conjuncts(condition: Condition) -> tuple[Condition, ...]:
+def conjuncts(condition: Condition) -> tuple[Condition, ...]:
+    """The conditions of which each must hold."""
     return condition.children if isinstance(condition, All) else (condition,)
 
 
 def _without(condition: Condition, left: list[Condition]) -> Condition:
     if len(left) == 1:
         return left[0]
-    return condition if len(left) == len(_conjuncts(condition)) else All(condition.name, tuple(left))
+    return condition if len(left) == len(conjuncts(condition)) else All(condition.name, tuple(left))
