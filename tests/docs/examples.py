@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from proxy.assembly.stack import KINDS
 from proxy.policy.document_spec import DocumentSpec, PolicySpec
 from proxy.policy.match_spec import MatchSpec
+from proxy.policy.yaml12 import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.M | re.S)
@@ -85,7 +84,7 @@ def examples(*kinds: str) -> tuple[Example, ...]:
 def _kind(info: str, text: str, before: Example | None) -> str | None:
     language, *more = info.split() or [""]
     if language == "yaml":
-        return "wrong" if "wrong" in more else shape(yaml.safe_load(text))
+        return "wrong" if "wrong" in more else shape(parse(text, "block").value)
     if language in SHELLS | CLIENTS | {"json"}:
         return language
     if language in ("", "text") and before is not None and before.kind == "wrong":

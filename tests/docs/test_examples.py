@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 import jsonschema_rs
 import pytest
-import yaml
 
 from proxy.assembly.load import Policies, load_texts
 from proxy.assembly.schema import policy_schema, suite_schema
 from proxy.cli.main import COMMANDS, main
 from proxy.policy.problems import PolicyError
 from proxy.policy.yaml12 import parse
+from tests.cli.runs import chassis
 from tests.docs.examples import CLIENTS, KINDS_OF_EXAMPLES, ROOT, SHELLS, Example, examples, examples_in, pages
 
 RUN_HERE = {"file", "policies", "policy", "apply", "match", "wrong", "problems", "json", "test file"}
@@ -43,7 +44,7 @@ def loaded(text: str, name: str = "p.yaml") -> Policies:
 
 def completed(example: Example) -> str:
     """A part of a policy file as a whole one: what it names is declared before it."""
-    value = yaml.safe_load(example.text)
+    value = parse(example.text, "block").value
     wholes: dict[str, Any] = {
         "file": lambda: {"version": 1, **value},
         "policies": lambda: {"version": 1, "policies": value},
@@ -54,7 +55,7 @@ def completed(example: Example) -> str:
     whole = wholes[example.kind]()
     named = set(re.findall(r"\bupstream: ([\w.-]+)", example.text)) | {"home"} if example.kind != "file" else set()
     for name in sorted(named, key=lambda name: name != "home"):
-        whole.setdefault("upstreams", {}).setdefault(name, yaml.safe_load(UPSTREAM))
+        whole.setdefault("upstreams", {}).setdefault(name, parse(UPSTREAM, "block").value)
     for name in signals_named(whole.get("policies", [])):
         if example.kind != "file":
             whole.setdefault("signals", {}).setdefault(name, {"has": "tools"})
@@ -88,8 +89,18 @@ def test_a_policy_is_taken_without_a_warning(example: Example) -> None:
 
 
 @pytest.mark.parametrize("example", examples("test file"), ids=lambda example: example.id)
-def test_a_test_file_has_the_form_of_one(example: Example) -> None:
-    assert [error.message for error in jsonschema_rs.Draft7Validator(suite_schema()).iter_errors(yaml.safe_load(example.text))] == []
+def test_a_test_file_passes_with_the_policies_before_it(example: Example, tmp_path: Path) -> None:
+    policies = [each for each in examples("file") if each.page == example.page and each.line < example.line]
+    refused = [error.message for error in jsonschema_rs.Draft7Validator(suite_schema()).iter_errors(parse(example.text, "block").value)]
+    path = tmp_path / Path(example.file or "p.test.yaml").name
+    path.write_text(example.text)
+    for each in policies:
+        name = Path(each.file).name if each.file else path.name.replace(".test.yaml", ".yaml")
+        (tmp_path / name).write_text(each.text)
+    ran = chassis("test", path)
+
+    assert refused == []
+    assert ran.exit_code == 0, ran.output
 
 
 @pytest.mark.parametrize("example", examples("wrong"), ids=lambda example: example.id)
