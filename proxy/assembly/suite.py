@@ -20,7 +20,7 @@ from proxy.policy.case_spec import CaseSpec, SuiteSpec
 from proxy.policy.expect_spec import EntrySpec, ExpectSpec, SentSpec
 from proxy.policy.messages import in_file, problems_of, shown
 from proxy.policy.problems import Path as At
-from proxy.policy.problems import Place, PolicyError, Problem, did_you_mean, listed, ordered, problem_at, shortened
+from proxy.policy.problems import Place, PolicyError, Problem, Severity, did_you_mean, listed, ordered, problem_at, shortened
 from proxy.policy.shape import unfold
 from proxy.policy.yaml12 import MAX_BYTES, Parsed, parse
 
@@ -137,7 +137,7 @@ class _Reader:
             given = case.policies if own else spec.policies
             policies = self._policies(given, at, {**spec.env, **case.env}) if own or case.env else default
             if policies is default and isinstance(default, PolicyError) and (case.expect is None or case.expect.problem is None):
-                self._problems.extend(default.problems)  # told once, not for each case
+                self._problems.extend(problem for problem in default.problems if problem.severity is Severity.ERROR)  # told once
             elif policies is not None:
                 yield Case(case.name, index, self._suite.place(("cases", index, "name")), case, policies, own)
 
@@ -272,10 +272,12 @@ class _Placeholders(Mapping[str, str]):
 
 
 def _load(texts: list[tuple[str, bytes | str] | Parsed], env: Mapping[str, str]) -> Policies | PolicyError:
+    """Files of keys and certificates need not be there."""
+    variables = _Placeholders(env)
     try:
-        policies = load_texts(texts, _Placeholders(env), read_secret=_placeholder)
+        policies = load_texts(texts, variables, no_secrets=True, read_secret=_placeholder)
         if not policies.upstreams:
-            policies = load_texts(texts, _Placeholders(env), read_secret=_placeholder, upstream=DEFAULT_URL)
+            policies = load_texts(texts, variables, no_secrets=True, read_secret=_placeholder, upstream=DEFAULT_URL)
     except PolicyError as error:
         return error
     return policies

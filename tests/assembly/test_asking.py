@@ -43,7 +43,11 @@ def of(**fields: Any) -> Any:
         ({"endpoint": "completions", "prompt": "Hi"}, b"/v1/completions", {"model": "gpt-4o", "prompt": "Hi"}),
         ({"endpoint": "embeddings", "prompt": "Hi"}, b"/v1/embeddings", {"model": "gpt-4o", "input": "Hi"}),
         ({"body": {"model": "m", "x": None}}, b"/v1/chat/completions", {"model": "m", "x": None}),
-        ({"messages": [{"role": "user", "content": "a"}]}, b"/v1/chat/completions", {"model": "gpt-4o", "messages": [{"role": "user", "content": "a"}]}),
+        (
+            {"messages": [{"role": "user", "content": "a"}]},
+            b"/v1/chat/completions",
+            {"model": "gpt-4o", "messages": [{"role": "user", "content": "a"}]},
+        ),
     ],
 )
 def test_the_short_form_is_written_out(fields: dict[str, Any], target: bytes, body: dict[str, Any]) -> None:

@@ -30,7 +30,10 @@ WRONG = [
     (f'{ASKS}, expect: {{reply: {{status: "200"}}}}', "must be a whole number, got '200'; take the quotes away"),
     (f"{ASKS}, expect: {{reply: {{error: {{cod: x}}}}}}", "cases[0].expect.reply.error: unknown field 'cod'; did you mean 'code'?"),
     (f"{ASKS}, expect: {{reply: {{ends: clena}}}}", "must be one of clean, cut, error, left, got 'clena'; did you mean 'clean'?"),
-    (f"{ASKS}, expect: {{reply: {{body: {{a: {{$contians: x}}}}}}}}", "expect.reply.body.a: unknown word '$contians'; did you mean '$contains'?"),
+    (
+        f"{ASKS}, expect: {{reply: {{body: {{a: {{$contians: x}}}}}}}}",
+        "expect.reply.body.a: unknown word '$contians'; did you mean '$contains'?",
+    ),
     (f"{ASKS}, expect: {{reply: {{body: {{a: {{$below: x}}}}}}}}", "`$below` takes a number"),
     (f"{ASKS}, expect: {{journal: [rewrit]}}", "no journal has the kind 'rewrit'; did you mean 'rewrite'?"),
     (f"{ASKS}, expect: {{not_journal: [refusal]}}", "no journal has the kind 'refusal'; did you mean 'refuse'?"),
@@ -43,7 +46,10 @@ WRONG = [
     (f"{ASKS}, expect: {{exchanges: -1}}", "must be at least 0, got -1"),
     (f"{ASKS}, expect: {{took: {{below: 5}}}}", "must be a duration such as 200ms, 2s, 1m or 1h, got 5; did you mean '5s'?"),
     (f"{ASKS}, expect: {{took: {{below: 1s, at_least: 2s}}}}", "can never be true"),
-    (f"{ASKS}, upstreams: {{opnai: ok}}, expect: {{exchanges: 1}}", "cases[0].upstreams.opnai: unknown upstream 'opnai'; did you mean 'openai'?"),
+    (
+        f"{ASKS}, upstreams: {{opnai: ok}}, expect: {{exchanges: 1}}",
+        "cases[0].upstreams.opnai: unknown upstream 'opnai'; did you mean 'openai'?",
+    ),
     (f"{ASKS}, upstreams: {{openai: {{stall: haed}}}}, expect: {{exchanges: 1}}", "must be one of connect, head, first, body, got 'haed'"),
     (f"{ASKS}, upstreams: {{openai: {{refuse: true, reply: a}}}}, expect: {{exchanges: 1}}", "nothing is said after `refuse`"),
     (f"{ASKS}, upstreams: {{openai: {{reply: a, body: b}}}}, expect: {{exchanges: 1}}", "`reply` and `body` both say what the body is"),
@@ -121,7 +127,9 @@ cases:
 
 
 def test_policies_may_be_given_as_text_for_what_yaml_itself_refuses(tmp_path: Path) -> None:
-    text = "cases:\n  - name: a\n    policies: |\n      version: 1\n      version: 1\n    expect: {problem: {says: duplicate key, line: 2}}\n"
+    text = (
+        "cases:\n  - name: a\n    policies: |\n      version: 1\n      version: 1\n    expect: {problem: {says: duplicate key, line: 2}}\n"
+    )
     (case,) = suite(tmp_path, text).cases
 
     assert isinstance(case.policies, PolicyError)
