@@ -8,7 +8,7 @@ NODE_PROJECTS := tests/e2e/sdk/node tests/e2e/editor
 NODE_INSTALLED := $(NODE_PROJECTS:%=%/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node run test check e2e bench bench-quick generate lock clean
+.PHONY: help setup node run test check e2e e2e-browser bench bench-quick generate lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,15 @@ check: setup ## lint, types, generated files, size budget, shipped policies
 
 e2e: setup $(NODE_INSTALLED) ## run only the tests with real sockets and real clients
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q tests/e2e
+
+$(VENV)/.browser: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	@touch $@
+
+e2e-browser: $(VENV)/.browser ## run the tests of the admin page in chromium (as root it installs Debian's; CHROMIUM=path names another)
+	@test -n "$$CHROMIUM" || command -v chromium chromium-browser google-chrome-stable google-chrome >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; }
+	@$(BIN)/python -m pytest -q tests/e2e/browser
 
 bench: setup ## measure against nginx, Envoy and a plain aiohttp proxy (installs them; about 15 minutes)
 	@$(BIN)/python -m bench

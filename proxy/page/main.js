@@ -36,6 +36,7 @@ const feed = new Feed(
       if (boot !== hello.boot) loaded = "";
       boot = hello.boot;
       calls.kept = hello.kept;
+      calls.baseUrl = hello.base_url;
     },
     calls(told) {
       calls.add(told);
@@ -106,8 +107,8 @@ function empty() {
     box,
     h("p", { class: "strong" }, "No call yet."),
     h("p", null, "Point an app at the proxy; nothing else changes:"),
-    h("pre", null, h("code", null, "export OPENAI_BASE_URL=http://127.0.0.1:4141/v1")),
-    h("p", { class: "hint" }, "4141 is the default of ", h("code", null, "--port"), ". Calls show here when they end."),
+    h("pre", null, h("code", null, `export OPENAI_BASE_URL=${plain(calls.baseUrl ?? "http://127.0.0.1:4141/v1")}`)),
+    h("p", { class: "hint" }, "Calls show here when they end."),
   );
 }
 

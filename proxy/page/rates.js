@@ -60,7 +60,7 @@ export class Rates {
     const wrong = minute.reduce((total, second) => total + second.bad, 0);
     const latest = this.seconds.slice(-10).filter(Boolean);
     const rate = latest.length ? latest.reduce((total, second) => total + second.calls, 0) / latest.length : 0;
-    calls.show([rate < 9.95 ? rate.toFixed(1) : short(Math.round(rate)), h("small", null, "/s")], `${short(all(pulse.calls))} since start, ${short(pulse.in_flight)} under way`);
+    calls.show([rate === 0 ? "0" : rate < 9.95 ? rate.toFixed(1) : short(Math.round(rate)), h("small", null, "/s")], `${short(all(pulse.calls))} since start, ${short(pulse.in_flight)} under way`);
     calls.line(this.seconds.map((second) => second?.calls));
     trouble.show([wrong ? ((100 * wrong) / sum).toFixed(wrong / sum < 0.0995 ? 1 : 0) : "0", h("small", null, "%")], `${short(pulse.calls["5xx"] ?? 0)} 5xx, ${short(pulse.calls["4xx"] ?? 0)} 4xx, ${short(pulse.calls.none ?? 0)} left`);
     trouble.line(this.seconds.map((second) => second?.bad));

@@ -194,7 +194,7 @@ class Server:
         host = self.settings.admin_host
         status = Status(self.metrics, lambda: self.generation, lambda: self.reload, self._state, lambda: self.loaded_at_ns)
         pulse = PulseOf(self.metrics, self.hits, lambda: self.generation, lambda: self.reload, self._state, self._clock.wall_ns)
-        feed = Feed(self.recent, pulse, self._clock)
+        feed = Feed(self.recent, pulse, self._clock, base_url(*self.address))
         explaining, token = Explaining(self._explained), self.settings.admin_token
         app = admin_app(status, explaining=explaining, feed=feed, token=token, loopback=is_loopback(host))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=ADMIN_END_S)
@@ -266,6 +266,12 @@ class Server:
             log.propagate = True
         if self._calllog is not None:
             await asyncio.to_thread(self._calllog.stop)
+
+
+def base_url(host: str, port: int) -> str:
+    """What an app on this machine sets as OPENAI_BASE_URL."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def _cannot_listen(which: str, host: str, port: int, flag: str, error: OSError) -> OSError:

@@ -32,10 +32,20 @@ Pulse = Callable[[], dict[str, Any]]
 class Feed:
     """The routes. `pulse` says what changes by the second; `close` ends all streams, so that the process can."""
 
-    def __init__(self, recent: Recent | None, pulse: Pulse, clock: Clock, gather_s: float = GATHER_S, pulse_s: float = PULSE_S) -> None:
+    def __init__(
+        self,
+        recent: Recent | None,
+        pulse: Pulse,
+        clock: Clock,
+        base_url: str,
+        gather_s: float = GATHER_S,
+        pulse_s: float = PULSE_S,
+    ) -> None:
+        """`base_url` is what an app would set as OPENAI_BASE_URL."""
         self._recent = recent
         self._pulse = pulse
         self._clock = clock
+        self._base_url = base_url
         self._gather_s = gather_s
         self._pulse_s = pulse_s
         self._boot = secrets.token_hex(8)
@@ -76,7 +86,7 @@ class Feed:
         try:  # subscribed before the last ones are told, so that none falls between
             missed, resumed = self._since(request.headers.get("Last-Event-ID"))
             await response.prepare(request)
-            hello = {"boot": self._boot, "resumed": resumed, "kept": self._recent is not None}
+            hello = {"boot": self._boot, "resumed": resumed, "kept": self._recent is not None, "base_url": self._base_url}
             await self._write(response, event("hello", hello) + calls_event(missed))
             await self._go_on(response, subscription)
             await response.write_eof()

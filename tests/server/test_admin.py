@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import ClientSession, web
 
+from proxy.adapters.recent import Recent
+from proxy.core.clock import LoopClock
 from proxy.server.admin import admin_app, is_loopback
+from proxy.server.feed import Feed
+from proxy.server.page import HEADERS
 
 Ask = Callable[..., Awaitable[tuple[int, object]]]
 BEARER = {"Authorization": "Bearer s3cret"}
@@ -178,3 +183,90 @@ async def test_a_page_that_breaks_is_a_plain_500(asking: Callable[..., Awaitable
 )
 def test_loopback_is_known(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+# The page
+
+
+async def played_feed() -> Feed:
+    return Feed(Recent(5), lambda: {"hits": {}}, LoopClock(asyncio.get_running_loop()), "http://127.0.0.1:4141/v1", 0.001, 0.001)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},  # another port of this machine
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://[::1"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/page/main.js", "/policies", "/calls", "/calls/live", "/explain", "/metrics"])
+async def test_a_page_of_another_origin_gets_nothing(
+    asking: Callable[..., Awaitable[Ask]], path: str, headers: dict[str, str]
+) -> None:
+    ask = await asking(feed=await played_feed())
+    status, told = await ask(path, **headers)
+
+    assert status == 403
+    assert "another origin" in str(told)
+
+
+async def test_a_link_from_elsewhere_may_be_followed_and_the_page_may_ask_its_own_port(asking: Callable[..., Awaitable[Ask]]) -> None:
+    ask = await asking(feed=await played_feed())
+    followed = await ask("/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
+    own = await ask("/calls", **{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"})
+
+    assert followed[0] == 200
+    assert own == (200, {"kept": True, "calls": []})
+
+
+async def test_a_rebound_name_gets_no_page(asking: Callable[..., Awaitable[Ask]]) -> None:
+    ask = await asking(feed=await played_feed())
+
+    for path in ("/", "/page/main.js", "/calls", "/calls/live"):
+        assert (await ask(path, Host="evil.example:4142"))[0] == 403
+
+
+async def test_with_a_token_the_page_opens_without_it_and_tells_nothing(asking: Callable[..., Awaitable[Ask]]) -> None:
+    ask = await asking(feed=await played_feed(), token="s3cret", loopback=False)
+
+    assert (await ask("/"))[0] == 200
+    assert (await ask("/page/main.js"))[0] == 200
+    for path in ("/calls", "/calls/live", "/policies", "/page", "//"):
+        assert (await ask(path))[0] == 401
+    assert (await ask("/calls", **BEARER))[0] == 200
+
+
+async def test_open_to_the_network_without_a_token_there_is_no_page(asking: Callable[..., Awaitable[Ask]]) -> None:
+    ask = await asking(feed=await played_feed(), loopback=False)
+
+    for path in ("/", "/page/main.js", "/calls", "/calls/live"):
+        assert (await ask(path))[0] == 403
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/", "/page/main.js", "/calls", "/calls/live", "/policies"])
+async def test_the_page_and_its_data_are_only_read(asking: Callable[..., Awaitable[Ask]], path: str, method: str) -> None:
+    ask = await asking(feed=await played_feed())
+
+    assert (await ask(path, method))[0] == 405
+
+
+async def test_every_answer_carries_the_browsers_orders(status: Played) -> None:
+    runner = web.AppRunner(admin_app(status, feed=await played_feed()), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    seen = {}
+    async with ClientSession() as session:
+        for path in ("/", "/page/main.js", "/calls", "/calls/live", "/policies", "/nothing", "/livez"):
+            async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}{path}") as response:
+                seen[path] = {name: response.headers.get(name) for name in HEADERS}
+                cross = response.headers.get("Access-Control-Allow-Origin")
+                assert cross is None
+    await runner.cleanup()
+
+    assert all(headers == HEADERS for headers in seen.values())

@@ -17,7 +17,7 @@ import pytest
 from proxy.assembly.load import Policies, load
 from proxy.core.ports import CallRecord, ExchangeRecord
 from proxy.policy.problems import PolicyError
-from proxy.server.app import Server, Settings, serve
+from proxy.server.app import Server, Settings, base_url, serve
 
 REWRITE = "version: 1\npolicies: [{name: p, match: {endpoint: chat}, apply: {rewrite: {model: %s}}}]\n"
 BODY = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}).encode()
@@ -243,3 +243,16 @@ async def test_a_start_that_fails_is_cleaned_up(tmp_path: Path) -> None:
     with pytest.raises(PolicyError):
         await serve(server, lambda: None)
     assert server._runners[0].server is None
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:4141/v1"),
+        ("0.0.0.0", "http://127.0.0.1:4141/v1"),
+        ("::", "http://[::1]:4141/v1"),
+        ("10.0.0.7", "http://10.0.0.7:4141/v1"),
+    ],
+)
+def test_the_page_tells_an_address_that_an_app_can_use(host: str, url: str) -> None:
+    assert base_url(host, 4141) == url

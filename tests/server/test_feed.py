@@ -86,7 +86,8 @@ async def port() -> AsyncIterator[Port]:
 async def serving(recent: Recent | None, **settings: Any) -> AsyncIterator[Port]:
     hits: dict[str, Any] = {}
     clock = LoopClock(asyncio.get_running_loop())
-    feed = Feed(recent, lambda: {"generation": 1, "hits": dict(hits)}, clock, **{"gather_s": 0.001, "pulse_s": 0.005, **settings})
+    waits = {"gather_s": 0.001, "pulse_s": 0.005, **settings}
+    feed = Feed(recent, lambda: {"generation": 1, "hits": dict(hits)}, clock, "http://127.0.0.1:4141/v1", **waits)
     app = web.Application()
     app.add_routes(feed.routes())
     app.on_shutdown.append(feed.close)
@@ -291,6 +292,7 @@ async def test_where_no_calls_are_kept_the_pulse_goes_on() -> None:
         told = await port.told()
 
     assert hello[2]["kept"] is False
+    assert hello[2]["base_url"] == "http://127.0.0.1:4141/v1"
     assert pulse[2]["generation"] == 1
     assert told == (200, {"kept": False, "calls": []})
 

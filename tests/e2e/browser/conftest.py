@@ -41,7 +41,7 @@ def chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: playwright keeps a loop running in this thread, under which other tests could run none
 def browser() -> Iterator[Any]:
     path = chromium()
     if path is None:
@@ -54,7 +54,7 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
     """The scripted upstream without its pauses: it answers as fast as it is asked."""
     loop = asyncio.new_event_loop()
