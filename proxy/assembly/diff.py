@@ -70,7 +70,7 @@ class CallsDiff:
         """How many calls, by kind of change; a call may count for several."""
         out: Counter[str] = Counter()
         for group in self.groups.values():
-            for kind in {change.kind for change in group.changes}:
+            for kind in dict.fromkeys(change.kind for change in group.changes):
                 out[kind] += group.count
         return out
 

@@ -207,8 +207,8 @@ def held(looking: Looking, asked: Asked, out: Explanation, exchange: Exchange | 
     replies = tuple(
         Holder(each.policy, f"{each.kind}, {words}") for each in layers if (words := _keeps(looking, each.policy, each.kind))
     )
-    if not asked.body or not may_be_read(asked.headers):
-        return Held(bool(asked.body), False, (), replies)
+    if not out.has_body or not may_be_read(asked.headers):
+        return Held(out.has_body, False, (), replies)
     by = list(_readers(looking, out))
     if looking.renames:
         by.append(Holder(None, f"the model names of upstream {looking.policies.home}"))

@@ -75,10 +75,9 @@ class CallsExplained:
         out.has_body = lost_body or bool(call.body)
         if lost_body:
             self._without_body(out, call, policies)
+            out.held = held(looking, asked, out, None)
         self._without_skipped(out, call)
-        if lost_body:
-            return out
-        if number == call.generation:
+        if number == call.generation and not lost_body:
             seen = await looking.look(asked)
             out.held = held(looking, asked, out, seen.exchange)
             out.sent = sent(looking, asked, seen.exchange) if seen.exchange is not None else None

@@ -191,6 +191,7 @@ async def test_without_its_body_a_call_still_says_which_policies_matched() -> No
     assert "its body is not kept for an explanation (over 64 KiB, read by no policy, or younger calls took its place)" in text
     assert "unknown: its body is not kept for an explanation" in text
     assert "  went to: openai, model mini" in text
+    assert "  request: the body is held until it is whole\n    for legal: its match: keywords\n" in text
     assert found.sent is None
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -253,3 +256,65 @@ def test_a_request_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None
 
     assert result.exit_code == 2
     assert "No such file or directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["p", "--id", "c1"], "leave PATH out"),
+        ([], "explain needs PATH and --request FILE, or --id ID"),
+        (["p"], "explain needs PATH and --request FILE, or --id ID"),
+        (["--id", "c1", "--admin", "ftp://x"], "is no url"),
+        (["--id", "c1", "--admin", ""], "is no url"),
+    ],
+)
+def test_a_call_of_a_running_proxy_and_a_file_are_two_things(words: list[str], says: str) -> None:
+    result = chassis("explain", *words)
+
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.split())
+
+
+def test_an_admin_port_that_is_not_there_is_said() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        result = chassis("explain", "--id", "c1", "--admin", f"127.0.0.1:{held.getsockname()[1]}")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot be asked: [Errno 111] Connection refused; is the proxy's admin port there? give --admin URL" in result.stderr
+
+
+class Admin(BaseHTTPRequestHandler):
+    """An admin port that knows one call and one token."""
+
+    def do_GET(self) -> None:
+        known = self.headers.get("Authorization") == "Bearer s3cret"
+        found = self.path.startswith("/explain?id=c%2F1&")
+        status = 401 if not known else 200 if found else 404
+        body = f"asked for {self.path}\n".encode() if status == 200 else b'{"error": {"message": "no such call"}}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_running_proxy_is_asked_by_id() -> None:
+    with HTTPServer(("127.0.0.1", 0), Admin) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        at = ["--admin", f"http://127.0.0.1:{server.server_port}/"]
+        found = chassis("explain", "--id", "c/1", *at, "--admin-token", "s3cret", "--brief")
+        as_json = chassis("explain", "--id", "c/1", *at, "--format", "json", env={"CHASSIS_ADMIN_TOKEN": "s3cret"})
+        unknown = chassis("explain", "--id", "x&y=z", *at, "--admin-token", "s3cret")
+        closed = chassis("explain", "--id", "c/1", *at)
+        server.shutdown()
+        thread.join()
+
+    assert (found.exit_code, found.stdout) == (0, "asked for /explain?id=c%2F1&format=text&brief=1\n")
+    assert as_json.stdout == "asked for /explain?id=c%2F1&format=json\n"
+    assert (unknown.exit_code, unknown.stdout, unknown.stderr) == (1, "", "chassis explain: no such call\n")
+    assert closed.exit_code == 1
+    assert "--admin-token or CHASSIS_ADMIN_TOKEN" in closed.stderr
