@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from proxy.assembly.schema import JsonSchema, bounds_of, plain, plain_schema
-from proxy.assembly.stack import STACK
+from proxy.assembly.stack import KINDS, STACK
 from proxy.openai.endpoints import MEANINGS
 from proxy.openai.errors import CODES
 from proxy.openai.payload import HAS
@@ -181,12 +181,17 @@ def _language() -> Reference:
 def _kinds() -> str:
     reference = _language()
     parts = []
-    for kind in STACK:
+    for kind in _in_order():
         doc = " ".join((kind.spec.__doc__ or "").split())
         example = reference.example(kind.name)
         parts.append(f"### {kind.name}\n\n{doc}\n\n```yaml\napply: {plain({kind.name: example})}\n```\n\n{_facts(kind, example)}")
         parts.append(reference.of(kind.name))
     return "\n\n".join(parts)
+
+
+def _in_order() -> list[Kind]:
+    """The kinds, outermost first; of one with two layers the outer one."""
+    return [KINDS[name] for name in dict.fromkeys(kind.name for kind in STACK)]
 
 
 def _facts(kind: Kind, example: Any) -> str:
@@ -200,7 +205,7 @@ def _facts(kind: Kind, example: Any) -> str:
     else:
         wins = "for each field, the first in file order that sets it"
     facts = {
-        "Place": f"{STACK.index(kind) + 1} of {len(STACK)}, {_FLOORS[kind.floor.value]}",
+        "Place": f"{_in_order().index(kind) + 1} of {len(KINDS)}, outermost first; {_FLOORS[kind.floor.value]}",
         "Where several match": wins,
         "In shadow": "reports what it would have done" if kind.shadow is not None else "cannot be; `check` says so",
         "Needs": "the request's body, held until it has acted" if kind.reads_body(spec) else "nothing of the body",

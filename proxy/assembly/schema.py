@@ -3,7 +3,7 @@
 Draft 7: the one draft that the language servers behind VS Code, IntelliJ and others have all understood for years.
 What `check` accepts the schema accepts; what one value or one mapping alone can show to be wrong it refuses.
 What needs a second look (names that nothing declares, keys given twice, secrets) is left to `check`.
-Nothing in a call asks for it. Cost: some 10 ms.
+Nothing in a call asks for it. Cost: 20 ms.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def test_every_kind_says_how_it_composes_and_what_it_needs() -> None:
     text = BLOCKS["kinds"]()
     sections = dict(zip(re.findall(r"^### (.+)$", text, re.M), re.split(r"^### .+$", text, flags=re.M)[1:], strict=True))
 
-    assert list(sections) == [kind.name for kind in STACK]
+    assert list(sections) == list(dict.fromkeys(kind.name for kind in STACK))
     for kind in STACK:
         section = sections[kind.name]
         assert f"```yaml\napply: {{{kind.name}: " in section
