@@ -15,7 +15,7 @@ import orjson
 from proxy.policy.expect_spec import ReplySpec, SentSpec
 from proxy.policy.globs import matcher
 
-ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
+ABSENT: Any = object()  # what is not there, as null is
 SHOWN_CHARS = 200
 
 

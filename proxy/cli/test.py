@@ -31,21 +31,45 @@ class _Selected(click.ParamType):  # type: ignore[type-arg]
 
 @click.command()
 @policies_argument
-@click.option("-k", "wanted", type=_Selected(), help="Only cases whose file or name has these words; with and, or, not and ( ).")
-@click.option("-x", "stops", is_flag=True, help="Stop at the first failure.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell each case.")
-@click.option("--coverage", "lists", is_flag=True, help="List the policies, conditions and settings that no case shows.")
-@click.option("--min-coverage", type=click.FloatRange(0, 100), metavar="PERCENT", help="Fail where less than this is shown.")
-@click.option("--require-tests", is_flag=True, help="Fail where a policy file has no test file.")
+@click.option(
+    "-k",
+    "wanted",
+    type=_Selected(),
+    **of_variable("TEST_CASES"),
+    help="Only cases whose file or name has these words; with and, or, not and ( ).",
+)
+@click.option("-x", "stops", is_flag=True, **of_variable("TEST_STOP"), help="Stop at the first failure.")
+@click.option("-v", "--verbose", is_flag=True, **of_variable("TEST_VERBOSE"), help="Tell each case.")
+@click.option(
+    "--coverage",
+    "lists",
+    is_flag=True,
+    **of_variable("TEST_COVERAGE"),
+    help="List the policies, conditions and settings that no case shows.",
+)
+@click.option(
+    "--min-coverage",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    **of_variable("TEST_MIN_COVERAGE"),
+    help="Fail where less than this is shown.",
+)
+@click.option("--require-tests", is_flag=True, **of_variable("REQUIRE_TESTS"), help="Fail where a policy file has no test file.")
 @click.option(
     "--format",
     "style",
     type=click.Choice(["text", "json", "junit"]),
     default="text",
-    **of_variable("TEST_FORMAT"),
+    **of_variable("FORMAT"),
     help="For people, for tools, or for CI.",
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the report there, and text here.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    **of_variable("TEST_OUTPUT"),
+    help="Write the report there, and text here.",
+)
 @no_secrets
 def test(
     path: Path,

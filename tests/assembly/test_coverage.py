@@ -32,7 +32,10 @@ def test_a_policy_that_no_case_touches_never_matches(tmp_path: Path) -> None:
 
 
 def test_each_condition_must_be_seen_true_and_false(tmp_path: Path) -> None:
-    cases = "cases: [{name: a, request: {model: gpt-4o, prompt: Hi}, expect: {exchanges: 1}}, {name: b, request: {model: x, prompt: Hi}, expect: {exchanges: 1}}]"
+    cases = (
+        "cases: [{name: a, request: {model: gpt-4o, prompt: Hi}, "
+        "expect: {exchanges: 1}}, {name: b, request: {model: x, prompt: Hi}, expect: {exchanges: 1}}]"
+    )
     found, _ = lacking(tmp_path, cases)
 
     assert "small: endpoint: chat: never false" in found
@@ -69,7 +72,10 @@ def test_cases_with_policies_of_their_own_show_nothing_of_the_files(tmp_path: Pa
 
 
 def test_long_prompts_are_counted_to_their_end(tmp_path: Path) -> None:
-    cases = 'cases: [{name: a, request: {prompt: {text: "word ", times: 100000}}, expect: {policies: []}}, {name: b, request: {prompt: Hi}, expect: {exchanges: 1}}]'
+    cases = (
+        'cases: [{name: a, request: {prompt: {text: "word ", times: 100000}}, '
+        "expect: {policies: []}}, {name: b, request: {prompt: Hi}, expect: {exchanges: 1}}]"
+    )
     found, _ = lacking(tmp_path, cases)
 
     assert not any("prompt_tokens" in line for line in found)

@@ -51,7 +51,10 @@ def test_hours_take_no_time(tmp_path: Path) -> None:
 
 
 def test_steps_come_one_after_the_other_or_at_their_times(tmp_path: Path) -> None:
-    steps = "steps: [{request: {prompt: a}}, {request: {prompt: b}, after: 3s}, {request: {prompt: c}, at: 10s}, {request: {prompt: d}, at: 10s}]"
+    steps = (
+        "steps: [{request: {prompt: a}}, {request: {prompt: b}, after: 3s}, "
+        "{request: {prompt: c}, at: 10s}, {request: {prompt: d}, at: 10s}]"
+    )
     found = played(tmp_path, f"{steps}, upstreams: {{openai: {{delay: 2s}}}}")
     begun = found.heard[0].begun
 

@@ -123,7 +123,8 @@ cases:
     (case,) = suite(tmp_path, text).cases
 
     assert isinstance(case.policies, PolicyError)
-    assert [(problem.file, problem.line) for problem in case.policies.problems][0] == (str(tmp_path / "p.test.yaml"), 8)
+    first = case.policies.problems[0]
+    assert (first.file, first.line) == (str(tmp_path / "p.test.yaml"), 8)
 
 
 def test_policies_may_be_given_as_text_for_what_yaml_itself_refuses(tmp_path: Path) -> None:

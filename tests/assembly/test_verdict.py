@@ -17,23 +17,32 @@ HOLDS = [
     f"{HI}, expect: {{journal: [{{kind: rewrite, policy: small, acted: true, what: {{asked: gpt-4o}}}}]}}",
     f"{HI}, expect: {{reply: {{headers: {{x-chassis-policies: small, x-chassis-model: gpt-4o-m*, x-nothing: absent}}}}}}",
     f"{HI}, expect: {{upstream: {{untouched: false, headers: {{authorization: Bearer sk-app}}}}}}",
-    "request: {model: gpt-5, prompt: Hi}, expect: {upstream: {untouched: true}, policies: [], reply: {headers: {x-chassis-policies: absent}}}",
-    "request: {prompt: Hi, headers: {x-to: groq}}, expect: {upstream: {to: groq *, path: /openai/v1/chat/completions}, policies: [small, moved]}",
+    "request: {model: gpt-5, prompt: Hi}, "
+    "expect: {upstream: {untouched: true}, policies: [], reply: {headers: {x-chassis-policies: absent}}}",
+    "request: {prompt: Hi, headers: {x-to: groq}}, "
+    "expect: {upstream: {to: groq *, path: /openai/v1/chat/completions}, policies: [small, moved]}",
     "request: {prompt: Hi, headers: {x-to: groq}}, expect: {upstream: {headers: {authorization: Bearer <GROQ_API_KEY>}}}",
-    "request: {prompt: Hi, model: x, headers: {x-team: search}}, expect: {shadow: [watched], matched: [watched], upstream: {untouched: true}}",
-    "request: {prompt: Hi, model: secret}, expect: {exchanges: 0, reply: {status: 403, error: {code: policy_refused, message: Not for you.}}}",
+    "request: {prompt: Hi, model: x, headers: {x-team: search}}, "
+    "expect: {shadow: [watched], matched: [watched], upstream: {untouched: true}}",
+    "request: {prompt: Hi, model: secret}, "
+    "expect: {exchanges: 0, reply: {status: 403, error: {code: policy_refused, message: Not for you.}}}",
     f'{STREAM}, upstreams: {{openai: {{stream: [Hel, lo], gap: 1s}}}}, expect: {{reply: {{text: Hello, events: {{$last: "[DONE]"}}}}}}',
     f"{STREAM}, upstreams: {{openai: {{stream: [Hel, lo], gap: 1s}}}}, expect: {{took: {{at_least: 1s, below: 2s}}, began: {{below: 1s}}}}",
     f"{STREAM}, upstreams: {{openai: {{stream: [Hel], end: cut}}}}, expect: {{reply: {{text: Hel, ends: cut}}}}",
     f"{STREAM}, upstreams: {{openai: {{stream: [Hel], end: error}}}}, expect: {{reply: {{text: Hel, ends: error, error: server_error}}}}",
-    f"{STREAM}, upstreams: {{openai: {{stream: [Hel], end: no_done}}}}, expect: {{reply: {{events: {{$last: {{choices: [{{finish_reason: stop}}]}}}}}}}}",
-    f"{HI}, upstreams: {{openai: {{refuse: true}}}}, expect: {{exchanges: [openai gpt-4o-mini], reply: {{status: 502, error: upstream_unavailable}}}}",
+    f"{STREAM}, upstreams: {{openai: {{stream: [Hel], end: no_done}}}}, "
+    f"expect: {{reply: {{events: {{$last: {{choices: [{{finish_reason: stop}}]}}}}}}}}",
+    f"{HI}, upstreams: {{openai: {{refuse: true}}}}, "
+    f"expect: {{exchanges: [openai gpt-4o-mini], reply: {{status: 502, error: upstream_unavailable}}}}",
     f"{HI}, upstreams: {{openai: {{stall: connect}}}}, expect: {{reply: {{status: 502}}, took: {{at_least: 10s, below: 11s}}}}",
-    f"{HI}, upstreams: {{openai: {{tool_calls: {{name: f, arguments: {{a: 1}}}}}}}}, expect: {{reply: {{tool_calls: [{{name: f, arguments: {{a: 1}}}}]}}}}",
-    f"{HI}, upstreams: {{openai: {{status: 429, headers: {{retry-after: '1'}}}}}}, expect: {{reply: {{status: 429, headers: {{retry-after: '1'}}}}}}",
+    f"{HI}, upstreams: {{openai: {{tool_calls: {{name: f, arguments: {{a: 1}}}}}}}}, "
+    f"expect: {{reply: {{tool_calls: [{{name: f, arguments: {{a: 1}}}}]}}}}",
+    f"{HI}, upstreams: {{openai: {{status: 429, headers: {{retry-after: '1'}}}}}}, "
+    f"expect: {{reply: {{status: 429, headers: {{retry-after: '1'}}}}}}",
     f"{HI}, upstreams: {{openai: {{body: hello}}}}, expect: {{reply: {{body: hello, text: hello}}}}",
     "request: {prompt: Hi, leaves: 3s}, upstreams: {openai: {stall: head}}, expect: {reply: {ends: left}, took: {below: 4s}}",
-    "request: {prompt: Hi, stream: true, leaves: {chunks: 2}}, upstreams: {openai: {stream: [a, b, c], gap: 1s}}, expect: {reply: {ends: left}}",
+    "request: {prompt: Hi, stream: true, leaves: {chunks: 2}}, upstreams: {openai: {stream: [a, b, c], gap: 1s}}, "
+    "expect: {reply: {ends: left}}",
     f"{HI}, upstreams: {{openai: {{stall: body}}}}, expect: {{reply: {{ends: left, status: 200}}, took: {{at_least: 10m}}}}",
     "policies: {version: 2}, expect: {problem: must be 1}",
     "policies: {version: 1, signals: {a: {model: x}}}, request: {prompt: Hi}, expect: {warning: no policy uses, exchanges: 1}",
