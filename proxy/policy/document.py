@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.policy.conditions import Condition
@@ -162,6 +162,7 @@ def _files(path: str, problems: list[Problem]) -> list[str]:
         if not stat.S_ISDIR(os.stat(path).st_mode):
             return [path]
         files = policy_files(path)
+        problems.extend(_folders_inside(path))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         problems.append(Problem(_shown(path), 0, 0, "", f"cannot be read: {reason}"))
@@ -173,6 +174,15 @@ def _files(path: str, problems: list[Problem]) -> list[str]:
         problems.append(Problem(_shown(path), 0, 0, "", f"holds more than {MAX_FILES} policy files"))
         return []
     return files
+
+
+def _folders_inside(folder: str) -> Iterator[Problem]:
+    """A warning for each folder that is named like a policy file."""
+    for name in sorted(os.listdir(folder)):
+        file = os.path.join(folder, name)
+        if name.endswith((".yaml", ".yml")) and not name.startswith(".") and os.path.isdir(file):
+            hint = "move its files up"
+            yield Problem(_shown(file), 0, 0, "", "is a folder: folders inside are not read", hint, Severity.WARNING)
 
 
 def _shown(file: str) -> str:

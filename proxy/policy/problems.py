@@ -101,7 +101,7 @@ def dotted(path: Path) -> str:
     for part in path:
         if isinstance(part, int):
             out += f"[{part}]"
-        elif _PLAIN_KEY(part):
+        elif len(part) < 64 and _PLAIN_KEY(part):
             out += f".{part}" if out else part
         else:
             out += f'["{shortened(part)}"]'

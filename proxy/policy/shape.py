@@ -6,6 +6,7 @@ judges JSON and nothing is coerced on the way.
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -90,6 +91,7 @@ def _step(kind: Any, part: str | int) -> Iterator[Any]:
         yield from branches(get_args(kind)[1])
 
 
+@functools.lru_cache(maxsize=256)
 def fields(spec: type[Model]) -> dict[str, Any]:
     """YAML name to annotation, the markers of `Annotated` kept."""
     out: dict[str, Any] = {}

@@ -78,6 +78,9 @@ def _decoded(data: bytes | str, parsed: Parsed) -> str | None:
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             parsed.problems.append(Problem(parsed.file, 1, 1, "", "is UTF-16", "save it as UTF-8"))
             return None
+        if b"\0" in data[:4]:
+            parsed.problems.append(Problem(parsed.file, 1, 1, "", "is UTF-16, or no text at all", "save it as UTF-8"))
+            return None
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as bad:

@@ -69,7 +69,7 @@ policies:
         "11:43: policies[0].apply.rewrite.upstream: unknown upstream 'd'; declared: a, b, c",
         "11:69: policies[0].apply.fallback[0].upstream: upstream 'c' (a.yaml:5:3) has no key, and the caller's own goes to home alone; "
         "give it a `key`, or `key: none` where it needs none",
-        "11:103: policies[0].apply.fallback[2].upstream: unknown upstream 'e'; declared: a, b, c",
+        "11:99: policies[0].apply.fallback[2].upstream: unknown upstream 'e'; declared: a, b, c",
         "12:12: policies[1].name: must be text, got 7; put it in quotes",
         "12:43: policies[1].apply.rewrite.upstream: unknown upstream 'f'; declared: a, b, c",
     ]
