@@ -112,6 +112,9 @@ def _flat(one: Explained) -> Explained:
 
 def _tree(conditions: tuple[Explained, ...], depth: int) -> Iterator[str]:
     for one in conditions:
+        if not one.expected:  # a part of what was seen, not a condition
+            yield f"{'  ' * depth}{'':<4}{one.name}: {_line(one.seen, 2000)}"
+            continue
         seen = one.seen if one.seen.startswith("unknown: ") else f"saw {one.seen}"
         yield f"{'  ' * depth}{MARKS[one.verdict]:<4}{one.name}: wants {_line(one.expected, 2000)}; {_line(seen, 2000)}"
         yield from _tree(one.children, depth + 1)

@@ -15,6 +15,7 @@ TAIL_CHARS = 600
 LONG_WORDS = 45  # a paragraph over this beside a shorter one is a document, not the asking
 LONG_CHARS = 360  # the same in characters
 LONG_UNSPACED_CHARS = 150  # and in a script that writes no spaces
+LETTER_LINES = 4
 DATA_LINES = 3  # from here on lines that look like data are data; one or two may be the asking's own
 FIRST_LINES = 80  # of so many short lines more are attached, whatever they say
 LAST_LINES = 40
@@ -27,6 +28,11 @@ _quoted = re.compile(  # no alternative reads past the next opening sign: many o
     r"|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w)){1,800}'(?!\w)|`[^`\n]{1,400}`"
 )
 _stamped = re.compile(r"[\[(]?\d{2,4}[-/.:]\d{2}[-/.:]\d{2}|\d{1,3}(?:\.\d{1,3}){3} ")  # a date, a time, an address
+_greeting = re.compile(
+    r"\s*(?:Dear|Hi|Hello|Hallo|Liebe[rs]?|Sehr geehrte\w*|Chère?|Bonjour|Estimad[oa]s?|Querid[oa]s?|Gentile|Car[oa]"
+    r"|Prezad[oa]s?|Beste|Geachte"
+    r"|Szanown\w+|Уважаем\w+)\b[^.?!\n]{0,60},?\s*$|\s*(?:From|To|Subject|Sent|Von|An|Betreff|De|À|Objet|Asunto|Oggetto): ?\S"
+)
 _word = re.compile(r"[^\W\d_]{2}|[\u3040-\uffff]")
 _speaker = re.compile(r"\s*[^\W\d_][\w .-]{0,24}: ?\S")
 
@@ -110,7 +116,8 @@ def _without_blocks(text: str) -> tuple[str, int, int]:
     rows = [_is_row(line) for line in lines]
     if sum(rows) < DATA_LINES:
         rows = [row and len(line) > 60 and line.lstrip()[:1] in "[{<" for row, line in zip(rows, lines, strict=True)]
-    taken = [row or said for row, said in zip(rows, _speakers(lines), strict=True)]
+    letter = _letter(lines)
+    taken = [row or said or at in letter for at, (row, said) in enumerate(zip(rows, _speakers(lines), strict=True))]
     data = sum(len(line) for line, is_taken in zip(lines, taken, strict=True) if is_taken)
     left = ["" if is_taken else line for line, is_taken in zip(lines, taken, strict=True)]
     short = [line for line in left if line and not _is_document(line)]
@@ -135,6 +142,14 @@ def _speakers(lines: list[str]) -> list[bool]:
     after, before = [*said[1:], False], [False, *said[:-1]]
     near = [here and (either or other) for here, either, other in zip(said, after, before, strict=True)]
     return [is_near and not line.rstrip().endswith(":") for is_near, line in zip(near, lines, strict=True)]
+
+
+def _letter(lines: list[str]) -> range:
+    """The lines of a letter or a mail: from its greeting or its head to the end, but for a last line that asks."""
+    start = next((at for at, line in enumerate(lines) if _greeting.match(line)), -1)
+    if start < 1 or len(lines) - start < LETTER_LINES:  # what begins with a greeting may be written to the model
+        return range(0)
+    return range(start, len(lines) - 1 if lines[-1].rstrip().endswith(("?", "？")) and not lines[-2].strip() else len(lines))
 
 
 def _is_row(line: str) -> bool:

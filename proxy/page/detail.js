@@ -176,7 +176,7 @@ function tree(conditions) {
         "li",
         { class: `is-${one.holds ?? "unknown"}` },
         h("span", { class: "mark", title: word, role: "img", "aria-label": word }, mark),
-        h("div", null, said(one.name, { class: "strong" }), h("span", { class: "wants" }, " wants ", said(one.expected)), " ", h("span", { class: "saw" }, /^unknown: /.test(one.seen) ? said(one.seen) : ["saw ", said(one.seen)])),
+        h("div", null, said(one.name, { class: "strong" }), one.expected ? h("span", { class: "wants" }, " wants ", said(one.expected)) : "", " ", h("span", { class: "saw" }, !one.expected || /^unknown: /.test(one.seen) ? said(one.seen) : ["saw ", said(one.seen)])),
         one.conditions?.length ? tree(one.conditions) : null,
       );
     }),

@@ -140,7 +140,7 @@ class ComplexityIs(Leaf):
 
 
 def _part(name: str, value: float, added: float) -> Explained:
-    return Explained(name, "", f"{added:+.2f}: {SIGNALS[name].says} ({value:.2g} of it)", True)
+    return Explained(name, "", f"{added:+.2f}: {SIGNALS[name].says} ({value:.2g} × {added / value:+.2f})", True)
 
 
 class QuestionCount(Leaf):

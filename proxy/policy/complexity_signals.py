@@ -19,6 +19,8 @@ UP, DOWN = 1, -1
 FEW_TOOLS = 3  # from here on tools tell of work in several steps
 SHORT_WORDS = 14  # up to here a question that asks to recall something is one, whatever it is about
 TALK_WORDS = 8
+TOLD_WORDS = 6
+FOREIGN_WORDS = 6  # of plain letters without one that English cannot do without
 RECALL_PLACES = 6  # of the first words, where a question for a fact says that it is one
 HEAD_WORDS = 14  # an order with a colon is at most this long, to be one for what follows
 TEXT_CHARS = 240  # what follows an order is the text that it is for, from here on whatever the words
@@ -34,8 +36,9 @@ HARD = ("prove", "why", "advise", "make", "weigh", "trouble", "reckon", "expert"
 EASY = ("recall", "shift", "pick", "small", "snippet", "brief", "talk", "home")
 FACT_WORDS = 20  # a question of this length is hardly one for a fact alone
 NOTHING = Found((), 0, MappingProxyType({}))
-_PLAIN = frozenset(("shift", "pick", "small", "snippet"))
+_ORDERS = frozenset(("shift", "pick", "small", "write", "talk"))
 _PLAIN_ORDER = frozenset(("shift", "pick"))
+_IMPERATIVES = ("prove", "why", "make", "weigh", "reckon", "more")
 _NOT_PLAIN = frozenset(("prove", "why", "weigh", "reckon", "trouble"))
 _MODEST = frozenset(("shift", "pick", "small", "snippet", "brief", "recall", "talk"))
 _NOT_FOR_TEXT = _NOT_PLAIN | {"make", "expert"}
@@ -157,17 +160,23 @@ def _asks_fact(view: View) -> float:
 
 def _tells(view: View) -> float:
     """A situation told, nothing asked for: the work is to find out what is wanted."""
-    if "?" in view.start or view.found.size < 5 or not _PLAIN.isdisjoint(view.found.places):
+    places = view.found.places
+    if "?" in view.start or view.found.size < TOLD_WORDS or not _ORDERS.isdisjoint(places):
         return 0.0
-    places = view.found.places.get("situation", ())
-    return 1.0 if view.opening in places or 0 in places else 0.0
+    if 0 < view.request.tools < FEW_TOOLS or _system_is_narrow(view):
+        return 0.0
+    if any(view.found.starts(name, view.opening) for name in _IMPERATIVES):
+        return 0.0
+    told = places.get("situation", ())
+    if view.opening in told or 0 in told:
+        return 1.0
+    return 1.0 if any(0 < at < TOLD_WORDS for at in places.get("verb", ())) and not view.found.starts("asks") else 0.0
 
 
 def _unknown(view: View) -> float:
     """No word of a class, and none that English cannot do without: another language, or no language."""
-    if view.found.size < 3 or not _KNOWN.isdisjoint(view.found.places):
-        return 0.0
-    return 1.0
+    least = FOREIGN_WORDS if view.start.isascii() else 3
+    return 1.0 if view.found.size >= least and _KNOWN.isdisjoint(view.found.places) else 0.0
 
 
 def _talk(view: View) -> float:
@@ -208,7 +217,7 @@ def _material(view: View) -> float:
 
 
 def _many_tools(view: View) -> float:
-    return min(1.0, view.found.size / 10) if view.request.tools >= FEW_TOOLS else 0.0
+    return max(0.0, min(1.0, (view.found.size - 3) / 8)) if view.request.tools >= FEW_TOOLS else 0.0
 
 
 def _system_is_narrow(view: View) -> float:

@@ -23,6 +23,7 @@ UNSPACED_CHARS = 400
 LONG_WORD = 12  # characters that count for a word at least, where there are hardly any spaces
 WORDS_FILE = Path(__file__).with_name("complexity_words.json")
 _accents = re.compile("[\u0300-\u036f]+")
+_LETTERS = str.maketrans({"’": "'", "ı": "i", "ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe"})  # what no accent is taken off of
 _words = re.compile(r"[\w'+#\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff]+")
 _unspaced = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _hangul = re.compile(r"[\uac00-\ud7a3]")
@@ -128,7 +129,7 @@ def folded(text: str) -> str:
     """Without case and without Latin, Greek and Cyrillic accents; typographic apostrophes as typed ones."""
     if text.isascii():
         return text.lower()
-    text = unicodedata.normalize("NFKD", fold(text.replace("’", "'")))
+    text = unicodedata.normalize("NFKD", fold(text).translate(_LETTERS))
     return unicodedata.normalize("NFC", _accents.sub("", text))
 
 

@@ -46,7 +46,7 @@ def signals(lexicon: Lexicon, last: str, **more: object) -> dict[str, float]:
         ("more", "Do it and explain each step"),
         ("own", "our server"),
         ("tells", "Our replica is late, but only on Mondays."),
-        ("unknown", "Mikä on tämän joen leveys nyt?"),
+        ("unknown", "Nola iritsiko naiz geltokira gaur gauean?"),
         ("numbers", "12 of 14"),
         ("math", "f(x) = 2"),
         ("code", "what is it?\n```\nx = 1\n```"),
@@ -134,10 +134,11 @@ def test_tools_are_few_or_many(lexicon: Lexicon) -> None:
     assert "many_tools" not in signals(lexicon, "set a timer", tools=2)
     assert "few_tools" not in signals(lexicon, "set a timer", tools=3)
 
-    short = signals(lexicon, "set a timer", tools=3)["many_tools"]
-    long = signals(lexicon, "go through my mail and pay what is open", tools=3)["many_tools"]
+    few_words = signals(lexicon, "turn the lights in the hall off", tools=3)["many_tools"]
+    many_words = signals(lexicon, "go through my mail, find the open bills and pay each of them today", tools=3)["many_tools"]
 
-    assert 0 < short < long
+    assert "many_tools" not in signals(lexicon, "set a timer", tools=3)
+    assert 0 < few_words < many_words
 
 
 def test_the_system_prompt_tells_the_kind_of_task(lexicon: Lexicon) -> None:
