@@ -214,6 +214,3 @@ class ExpectSpec(Model):
         if self.problem is not None and len(self.model_fields_set) > 1:
             raise Wrong("nothing can happen where the policies are refused", "expect `problem` alone", got=False)
         return self
-
-
-WithWords = WithJsonSchema({"description": "A value; mappings may say: " + ", ".join(f"{word}: {means}" for word, means in WORDS.items())})
