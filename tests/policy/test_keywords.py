@@ -161,29 +161,27 @@ def test_what_stands_around_an_overlong_word_is_found() -> None:
 
 SPELT = [
     ("istanbul", "İSTANBUL güzel"), ("İstanbul", "istanbul"), ("ısı", "ISI"), ("straße", "STRASSE"), ("straße", "STRAẞE"),
-    ("strasse", "straße"), ("don't", "I don’t know"), ("don’t", "I don't know"), ("l'eau", "L’EAU froide"), ("eau", "L’eau froide"),
-    ("e-mail", "my e\u2011mail"), ("e-mail", "my e\u2010mail"), ("contract", "con\xadtract"), ("contract", "con\u200btract"),
-    ("contract", "con\u200d\u2060tract"), ("contract", "\ufeffcontract\u200b"), ("contract", "\u202econtract\u202c"),
-    ("con\u200btract", "contract"), ("カタカナ", "ｶﾀｶﾅ"), ("ﾄｳｷｮｳ", "トウキョウ"), ("ガ", "ｶﾞ"), ("abc", "これはＡＢＣ。"), ("ａｂｃ", "abc"), ("2024", "２０２４年"),
-    ("❤️", "I ❤ you"), ("❤", "I ❤️ you"), ("👨‍👩‍👧", "x 👨‍👩‍👧 y"), ("👍", "👍🏽"), ("new york", "new\u200b york"), ("new york", "New\u00a0York's"),
-    ("new york", "new\u3000york"), ("café", "un cafe\u0301 noir"), ("σίσυφος", "ΣΊΣΥΦΟΣ"), ("office", "oﬃce"), ("契約", "この契約書を"),
-    ("สัญญา", "ทำสัญญาใหม่"), ("계약", "계약서를"), ("हिन्दी", "हिन्दी में"), ("عقد", "عقد جديد"), ("c++", "I like C++."), (".net", "a .NET app"),
+    ("strasse", "straße"), ("don't", "I don’t know"), ("don’t", "I don't know"), ("l'eau", "L’EAU froide"),
+    ("eau", "L’eau froide"), ("e-mail", "my e\u2011mail"), ("e-mail", "my e\u2010mail"), ("contract", "con\xadtract"),
+    ("contract", "con\u200btract"), ("contract", "con\u200d\u2060tract"), ("contract", "\ufeffcontract\u200b"),
+    ("contract", "\u202econtract\u202c"), ("con\u200btract", "contract"), ("カタカナ", "ｶﾀｶﾅ"), ("ﾄｳｷｮｳ", "トウキョウ"),
+    ("ガ", "ｶﾞ"), ("abc", "これはＡＢＣ。"), ("ａｂｃ", "abc"), ("2024", "２０２４年"), ("❤️", "I ❤ you"), ("❤", "I ❤️ you"),
+    ("👨\u200d👩\u200d👧", "x 👨\u200d👩\u200d👧 y"), ("👍", "👍🏽"), ("new york", "new\u200b york"),
+    ("new york", "New\xa0York's"), ("new york", "new\u3000york"), ("café", "un cafe\u0301 noir"), ("σίσυφος", "ΣΊΣΥΦΟΣ"),
+    ("office", "oﬃce"), ("契約", "この契約書を"), ("สัญญา", "ทำสัญญาใหม่"), ("계약", "계약서를"), ("हिन्दी", "हिन्दी में"),
+    ("عقد", "عقد جديد"), ("c++", "I like C++."), (".net", "a .NET app"),
 ]  # fmt: skip
 NOT_SPELT = [
-    ("cafe", "café"), ("caf", "cafe\u0301"), ("x", "x\u0301"), ("e-mail", "my email"), ("e-mail", "e — mail"), ("sql", "mysql"), ("a", "a_b"),
-    ("10", "100"), ("елка", "ёлка"), ("договор", "договора"), ("हिन्द", "हिन्दी में"), ("عقد", "العقد"), ("state of the art", "state-of-the-art"),
-    ("abc", "ＸＡＢＣ"), ("contract", "sub\u200bcontract"),
+    ("cafe", "café"), ("caf", "cafe\u0301"), ("x", "x\u0301"), ("e-mail", "my email"), ("e-mail", "e — mail"), ("sql", "mysql"),
+    ("a", "a_b"), ("10", "100"), ("елка", "ёлка"), ("договор", "договора"), ("हिन्द", "हिन्दी में"), ("عقد", "العقد"),
+    ("state of the art", "state-of-the-art"), ("abc", "ＸＡＢＣ"), ("contract", "sub\u200bcontract"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [0, 20, 3000])
-@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(("keyword", "text", "expected"), [(*each, True) for each in SPELT] + [(*each, False) for each in NOT_SPELT])
-def test_a_word_is_the_same_however_it_is_spelt_in_each_way_of_searching(
-    keyword: str, text: str, expected: bool, padded: bool, more: int
-) -> None:
-    words = Words([keyword, *(f"filler{i}" for i in range(more))])
-    seen = Text([text + (" and more" * 1000 if padded else "")])
+def test_a_word_is_the_same_however_it_is_spelt_in_each_way_of_searching(keyword: str, text: str, expected: bool) -> None:
+    short, long = Text([text]), Text([text + " and more" * 1000])
+    one, dozens, thousands = (Words([keyword, *(f"filler{i}" for i in range(more))]) for more in (0, 20, 800))
 
-    assert words.any_in(seen) is expected
-    assert Words([keyword]).all_in(seen) is expected
+    assert [words.any_in(seen) for words in (one, dozens, thousands) for seen in (short, long)] == [expected] * 6
+    assert [one.all_in(seen) for seen in (short, long)] == [expected] * 2
