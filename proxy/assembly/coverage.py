@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proxy.assembly.load import Policies
 from proxy.assembly.rules import Rule, chosen
-from proxy.assembly.stack import ORDER
+from proxy.assembly.stack import PLACES
 from proxy.core.clock import Clock
 from proxy.openai.endpoints import endpoint_of
 from proxy.openai.payload import Payload
@@ -84,7 +84,7 @@ class Coverage:
             for path, leaf in _leaves(explanation.children, ()):
                 seen.leaves.setdefault(path, (f"{leaf.name}: {leaf.expected}", set()))[1].add(leaf.verdict)
         matched = [rule for rule, explanation in zip(rules, explanations, strict=True) if explanation.verdict]
-        layers, _ = chosen([rule for rule in matched if not rule.shadow], lambda kind: ORDER[kind.name])
+        layers, _ = chosen([rule for rule in matched if not rule.shadow], lambda kind: PLACES[kind.place])
         for layered in layers:
             self._took_effect(layered.rule, layered.part.kind.name, layered.fields)
         for rule in matched:

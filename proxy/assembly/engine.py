@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from proxy.assembly.hold import PEEK_BYTES, UNHELD, Holds, OverLimit, content_of
+from proxy.assembly.onion import Core
 from proxy.assembly.rules import Rule, Shadowed, chosen, of_endpoint
 from proxy.assembly.shadow import Shadows
 from proxy.assembly.shelf import Shelf
@@ -22,7 +23,7 @@ from proxy.core.call import Call
 from proxy.core.journal import Labels
 from proxy.core.reply import Reply
 from proxy.core.request import NONE
-from proxy.core.service import FaultReport, Service, compose
+from proxy.core.service import Service
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload, Unread
 from proxy.openai.tokens import Tokens
@@ -89,8 +90,7 @@ class Engine:
         self,
         rules: Sequence[Rule],
         shelf: Shelf,
-        innermost: Service,
-        report: FaultReport,
+        core: Core,
         *,
         tokens: Tokens | None = None,
         holds: Holds | None = None,
@@ -102,15 +102,15 @@ class Engine:
         """`keep` is told of each body that policies read: for an explanation later."""
         self._shelf = shelf
         self._wall_ns = shelf.wall_ns
-        self._innermost = innermost
-        self._report = report
+        self._core = core
+        self._report = core.report
         self._tokens = tokens
         self._holds = holds or Holds()
         self._holds_all = holds_all  # an upstream has its own names for models
         self._generation = generation
         self._keep = keep
         self._notes_model = notes_model  # for spans and log lines: it must be read, which costs microseconds
-        self._plain = compose((), innermost, report)
+        self._plain = core.compose(())
         self._stacks: LRUCache[tuple[int, ...], Stack] = LRUCache(STACKS)
         self._endpoints: dict[str, Endpoint] = {endpoint: endpoint for endpoint in Endpoint}
         self._candidates: dict[str, Candidates | None] = {endpoint: self._of(rules, endpoint) for endpoint in Endpoint}
@@ -279,12 +279,12 @@ class Engine:
             built = []
             for each in layers:
                 try:
-                    built.append(self._shelf.layer(each))
+                    built.append((each, self._shelf.layer(each)))
                 except Exception as bug:
                     self._broke(call, each.part.kind.name, bug, each.rule.name)
             names = tuple(rule.name for rule in matched)
             labels = tuple((rule.name, rule.labels) for rule in matched if rule.labels)
-            stack = Stack(compose(built, self._innermost, self._report), tuple(shadowed), names, labels)
+            stack = Stack(self._core.compose(built), tuple(shadowed), names, labels)
             if len(built) == len(layers):
                 self._stacks[key] = stack
         call.journal.matched = stack.names

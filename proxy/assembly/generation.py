@@ -13,9 +13,10 @@ from proxy.assembly.answer import Answer
 from proxy.assembly.engine import Engine
 from proxy.assembly.hold import Holds
 from proxy.assembly.load import Policies
+from proxy.assembly.onion import Core
 from proxy.assembly.rules import Rule
 from proxy.assembly.shelf import Shelf
-from proxy.assembly.stack import ORDER
+from proxy.assembly.stack import INSIDE, PLACES
 from proxy.core.call import Call, Target
 from proxy.core.clock import Clock
 from proxy.core.service import FaultReport, Layer, Service, fixed
@@ -65,14 +66,13 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
     number = before.number + 1 if before is not None else 1
     home = policies.home
     upstreams = {name: _upstream(declared, name == home, outside, before) for name, declared in policies.upstreams.items()}
-    shelf = Shelf(outside.clock, ORDER, before.shelf if before is not None else None)
-    innermost = fixed(outside.around_exchange, Upstreams(upstreams))
+    shelf = Shelf(outside.clock, PLACES, before.shelf if before is not None else None)
+    core = Core(Upstreams(upstreams), outside.report, outside.around_exchange, inside=INSIDE)
     tokens = tokens_for(policies.rules)
     engine = Engine(
         policies.rules,
         shelf,
-        innermost,
-        outside.report,
+        core,
         tokens=tokens,
         holds=outside.holds,
         holds_all=home in upstreams and upstreams[home].renames_models,  # to the others go only calls that rewrite has held

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from proxy.adapters.upstream import tls_files
 from proxy.assembly.rules import Part, Rule
-from proxy.assembly.stack import KINDS
+from proxy.assembly.stack import KINDS, STACK
 from proxy.assembly.warnings import warned
 from proxy.policy import document
 from proxy.policy.document import Loaded
@@ -92,7 +92,7 @@ def compiled(loaded: Loaded) -> tuple[Rule, ...]:
             policy.name,
             policy.mode == "shadow",
             policy.condition,
-            tuple(Part.of(KINDS[name], spec) for name, spec in policy.apply.items()),
+            tuple(Part.of(kind, spec) for name, spec in policy.apply.items() for kind in STACK if kind.name == name),
             tuple(policy.labels.items()),
             str(policy.place("name")),
         )

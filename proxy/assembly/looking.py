@@ -17,9 +17,10 @@ from proxy.assembly.engine import Engine
 from proxy.assembly.generation import tokens_for
 from proxy.assembly.load import Policies
 from proxy.assembly.recorded import Asked
+from proxy.assembly.onion import Core
 from proxy.assembly.rules import Rule
 from proxy.assembly.shelf import Shelf
-from proxy.assembly.stack import ORDER
+from proxy.assembly.stack import INSIDE, PLACES
 from proxy.core.body import Body, Headers
 from proxy.core.call import Allowance, Call, Target
 from proxy.core.clock import LoopClock
@@ -103,12 +104,13 @@ class Looking:
         self.rules = tuple(policies.rules if rules is None else rules)
         self.clock = LoopClock(asyncio.get_running_loop())
         self.tokens = tokens or tokens_for(self.rules)
-        self.shelf = Shelf(self.clock, ORDER)
+        self.shelf = Shelf(self.clock, PLACES)
         self._upstreams = {name: _Upstream.of(declared, name == policies.home) for name, declared in policies.upstreams.items()}
         home = policies.upstreams.get(policies.home)
         self.renames = home is not None and bool(home.spec.models)
         self._seen: dict[Journal, Exchange] = {}
-        engine = Engine(self.rules, self.shelf, self._send, lambda layer, bug: None, tokens=self.tokens, holds_all=self.renames)
+        core = Core(self._send, lambda layer, bug: None, inside=INSIDE)
+        engine = Engine(self.rules, self.shelf, core, tokens=self.tokens, holds_all=self.renames)
         self._service = fixed((Answer(),), engine)
 
     async def look(self, asked: Asked) -> Seen:

@@ -97,7 +97,7 @@ def chosen(matched: Sequence[Rule], order: Callable[[Kind], int]) -> tuple[list[
             if won:
                 layers.append(Layered(rule, part, frozenset(won)))
     layers.sort(key=lambda layered: (order(layered.part.kind), layered.rule.place))
-    return layers, shadowed
+    return layers, list(dict.fromkeys(shadowed))  # a kind with two layers loses once
 
 
 def of_endpoint(rules: Iterable[Rule], endpoint: str) -> list[Rule]:

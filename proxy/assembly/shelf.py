@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from proxy.assembly.rules import Layered, Part
 from proxy.core.clock import Clock
 from proxy.core.service import Layer
-from proxy.policy.kind import Kind, Observer, Site
+from proxy.policy.kind import Floor, Kind, Observer, Place, Site
 
-Key = tuple[str, str, frozenset[str]]  # policy, digest of the spec, fields won
+Key = tuple[str, str, frozenset[str], Floor]  # policy, digest of the spec, fields won, and which layer of the kind
 
 
 class Shelf:
@@ -20,7 +20,7 @@ class Shelf:
 
     __slots__ = ("_clock", "_layers", "_order")
 
-    def __init__(self, clock: Clock, order: Mapping[str, int], older: Shelf | None = None) -> None:
+    def __init__(self, clock: Clock, order: Mapping[Place, int], older: Shelf | None = None) -> None:
         self._clock = clock
         self._order = order
         self._layers: dict[Key, Layer] = {} if older is None else older._layers
@@ -32,11 +32,11 @@ class Shelf:
 
     def order(self, kind: Kind) -> int:
         """The place of a kind in the stack, outermost first."""
-        return self._order[kind.name]
+        return self._order[kind.place]
 
     def layer(self, layered: Layered) -> Layer:
         """The layer for a part and the fields that it won."""
-        key = (layered.rule.name, layered.part.digest, layered.fields)
+        key = (layered.rule.name, layered.part.digest, layered.fields, layered.part.kind.floor)
         layer = self._layers.get(key)
         if layer is None:
             layer = layered.part.kind.enforce(layered.part.spec, self._site(layered.rule.name, layered.fields))

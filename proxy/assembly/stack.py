@@ -7,15 +7,22 @@ inside of it. Then the engine chooses, for each call, which of the layers below 
 from __future__ import annotations
 
 from proxy.kinds import instruct, params, refuse, rewrite
-from proxy.policy.kind import Kind
+from proxy.policy.kind import Floor, Kind
 
-STACK: tuple[Kind, ...] = (
+OUTER: tuple[Kind, ...] = (
     # CALL: once per call from the app
     refuse.KIND,  # says no before any work
     rewrite.KIND,  # which model, which upstream
     params.KIND,  # temperature and the like, for the model chosen
     instruct.KIND,  # formatting rules into the system message
-    # EXCHANGE: once per upstream exchange; telemetry of the exchange stands here, around the upstream adapter
+    # EXCHANGE: once per upstream exchange, repairs too
 )
-KINDS = {kind.name: kind for kind in STACK}
-ORDER = {kind.name: place for place, kind in enumerate(STACK)}
+# Telemetry of the exchange stands here: one client span each, which sees how the layers below ended it
+INNER: tuple[Kind, ...] = ()
+# innermost, where a layer asks for faults: `prime`; then the upstream adapter
+
+STACK = (*OUTER, *INNER)
+KINDS = {kind.name: kind for kind in STACK} | {kind.name: kind for kind in STACK if kind.floor is Floor.CALL}  # of two layers the outer one
+INSIDE = frozenset(kind.place for kind in INNER)
+PLACES = {kind.place: number for number, kind in enumerate(STACK)}
+ORDER = {name: PLACES[kind.place] for name, kind in KINDS.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +61,21 @@ class Kind:
     """What the layer keeps back of a reply, in words for an explanation, as `until its first content` or `whole`; empty: nothing."""
     warn: Callable[[Any, View], Iterable[Warned]] = _nothing
     """What is not wrong with a spec where it stands, but surely not meant: `chassis check` shows it. Never what is only likely."""
+    primes: Callable[[Any], bool] = field(default=lambda spec: False)
+    """Whether the layer asks for the fault of a reply, so that `prime` must have looked at its beginning before it returns."""
     answers: bool = False
     """It answers the call itself, always: what stands further in the stack never acts on a call that it matches."""
 
 
+    def at(self, floor: Floor, enforce: Callable[[Any, Site], Layer], primes: Callable[[Any], bool] | None = None) -> Kind:
+        """The second layer of a kind that acts on two floors: of the same policies, and of the same fields."""
+        return replace(self, floor=floor, enforce=enforce, shadow=None, primes=primes or self.primes, warn=_nothing)
+
+    @property
+    def place(self) -> Place:
+        """What it is found by in the stack."""
+        return self.name, self.floor
+
+
+Place = tuple[str, Floor]
 Kinds = Mapping[str, Kind]

@@ -16,9 +16,10 @@ from proxy.assembly.engine import Engine
 from proxy.assembly.generation import tokens_for
 from proxy.assembly.hold import Holds
 from proxy.assembly.load import load_text
+from proxy.assembly.onion import Core
 from proxy.assembly.rules import Part, Rule
 from proxy.assembly.shelf import Shelf
-from proxy.assembly.stack import ORDER
+from proxy.assembly.stack import INSIDE, PLACES
 from proxy.core.body import Body, Headers
 from proxy.core.call import Allowance, Call, Target
 from proxy.core.clock import LoopClock
@@ -118,14 +119,15 @@ def rules_of(policies: str) -> tuple[Rule, ...]:
 def bench(policies: str | tuple[Rule, ...] = (), holds: Holds | None = None, wall_ns: int | None = None, **more: Any) -> Bench:
     """An engine of policies, as YAML (the list under `policies`) or as rules. `wall_ns`: the Unix time at which it begins."""
     rules = rules_of(policies) if isinstance(policies, str) else policies
-    order = {**ORDER, **{part.kind.name: len(ORDER) for rule in rules for part in rule.parts if part.kind.name not in ORDER}}
+    order = {**PLACES, **{part.kind.place: len(PLACES) for rule in rules for part in rule.parts if part.kind.place not in PLACES}}
     faults: list[tuple[str, Exception]] = []
     inner = Inner()
     clock = LoopClock(asyncio.get_running_loop())
     if wall_ns is not None:
         clock.anchor(wall_ns)
     shelf = Shelf(clock, order)
-    engine = Engine(rules, shelf, inner, lambda name, bug: faults.append((name, bug)), tokens=tokens_for(rules), holds=holds, **more)
+    core = Core(inner, lambda name, bug: faults.append((name, bug)), inside=INSIDE)
+    engine = Engine(rules, shelf, core, tokens=tokens_for(rules), holds=holds, **more)
     return Bench(engine, inner, fixed((Answer(),), engine), shelf, faults, rules)
 
 

@@ -44,7 +44,7 @@ def layered(size: int = 1, policy: str = "p", fields: tuple[str, ...] = ("",), k
 
 
 def shelf(older: Shelf | None = None) -> Shelf:
-    return Shelf(LoopClock(asyncio.get_running_loop()), {"state": 0, "blind": 1}, older)
+    return Shelf(LoopClock(asyncio.get_running_loop()), {KIND.place: 0, BLIND.place: 1}, older)
 
 
 def live(*each: Layered) -> frozenset[tuple[str, str]]:

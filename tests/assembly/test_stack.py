@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from proxy.assembly.stack import KINDS, ORDER, STACK
+from proxy.assembly.stack import INNER, INSIDE, KINDS, ORDER, PLACES, STACK
 from proxy.policy.kind import Floor
 
 
-def test_each_kind_stands_once_under_its_own_name() -> None:
-    names = [kind.name for kind in STACK]
+def test_each_layer_has_one_place_and_each_name_one_kind() -> None:
+    places = [kind.place for kind in STACK]
 
-    assert len(set(names)) == len(names)
-    assert list(KINDS) == names
-    assert [ORDER[name] for name in names] == list(range(len(names)))
+    assert len(set(places)) == len(places)
+    assert [PLACES[place] for place in places] == list(range(len(places)))
+    assert set(KINDS) == {name for name, _ in places} == set(ORDER)
+    assert all(KINDS[name] is next(kind for kind in STACK if kind.name == name) for name in KINDS), "of two layers the outer one"
+    assert {place for place in places if place in INSIDE} == {kind.place for kind in INNER}
+    assert all(floor is Floor.EXCHANGE for _, floor in INSIDE)
 
 
 def test_floors_stand_in_order() -> None:
