@@ -1,28 +1,28 @@
 """hits -- how often each policy matched, acted, or would have acted, and when last: what tells a policy that works from one that sleeps.
 
 A `Recorder` beside the metrics, which count decisions, not calls. A call counts once a policy, whatever number of kinds it has.
-Cost: about 0.1 us for a call that no policy matches, half a microsecond for each policy that does.
+Cost: about 0.1 us for a call that no policy matches, about 0.5 us for each policy that does.
 """
 
 from __future__ import annotations
 
-from proxy.core.journal import Entry
 from proxy.core.ports import CallRecord, ExchangeRecord
 
 POLICIES = 4096  # names that are counted: over a thousand reloads of new names, each with a few
-ACTED, WOULD, LOST = 1, 2, 4
 
 
 class Hit:
     """The counts of one policy, in calls. `would` is in shadow; `overruled`: an earlier policy had set the same already."""
 
-    __slots__ = ("acted", "last_ns", "matched", "overruled", "would")
+    __slots__ = ("acted", "acted_in", "last_ns", "matched", "overruled", "overruled_in", "would")
 
     def __init__(self) -> None:
         self.matched = 0
         self.acted = 0
         self.would = 0
         self.overruled = 0
+        self.acted_in = 0  # which of the matched calls was counted last, as acted or as would: each counts once
+        self.overruled_in = 0
         self.last_ns = 0  # Unix time of the last call that it matched
 
     def to_json(self) -> dict[str, int]:
@@ -55,31 +55,34 @@ class Hits:
     def call_ended(self, record: CallRecord) -> None:
         """Counts one."""
         journal = record.call.journal
-        if not journal.matched:
+        matched = journal.matched
+        if not matched:
             return
-        did: dict[str, int] = {}
-        for entry in journal.entries:
-            if (name := entry.policy) is not None:
-                did[name] = did.get(name, 0) | _done(entry)
+        hits = self._by_policy
         now_ns = record.clock.wall_of_ns(record.ended)
-        for name in journal.matched:
-            hit = self._by_policy.get(name)
+        for name in matched:
+            hit = hits.get(name)
             if hit is None:
-                if len(self._by_policy) >= POLICIES:
+                if len(hits) >= POLICIES:
                     continue
-                hit = self._by_policy[name] = Hit()
+                hit = hits[name] = Hit()
             hit.matched += 1
             hit.last_ns = now_ns
-            if done := did.get(name, 0):
-                hit.acted += done & ACTED
-                hit.would += done >> 1 & 1
-                hit.overruled += done >> 2
+        for entry in journal.entries:
+            hit = hits.get(entry.policy)  # type: ignore[arg-type]
+            if hit is None:
+                continue
+            if entry.kind == "shadowed":
+                if hit.overruled_in != hit.matched:
+                    hit.overruled_in = hit.matched
+                    hit.overruled += 1
+            elif hit.acted_in != hit.matched:
+                if entry.acted:
+                    hit.acted_in = hit.matched
+                    hit.acted += 1
+                elif entry.shadow and "skipped" not in entry.what:
+                    hit.acted_in = hit.matched
+                    hit.would += 1
 
     def exchange_ended(self, record: ExchangeRecord) -> None:
         """Nothing: a policy is hit by a call."""
-
-
-def _done(entry: Entry) -> int:
-    if entry.kind == "shadowed":
-        return LOST
-    return ACTED if entry.acted else WOULD if entry.shadow and "skipped" not in entry.what else 0

@@ -18,6 +18,7 @@ import pytest
 from tests.e2e.browser.conftest import POLICIES, Proxy, Tab
 
 MANY = 5_000
+SIZES = ((1920, 1080), (1280, 800), (760, 1000), (400, 860))
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
     "'\"><script>alert(1)</script>",
@@ -79,10 +80,13 @@ def test_an_untouched_proxy_says_what_to_do(proxy: Proxy, opening: Callable[...,
 
 def test_a_call_is_seen_within_a_second(proxy: Proxy, opening: Callable[..., Tab]) -> None:
     page = opening().open(proxy.page)
+    page.evaluate(
+        "() => new MutationObserver(() => { window.seen ??= Date.now() }).observe(document.querySelector('#rows'), { childList: true })"
+    )
     call(proxy)
-    began = time.monotonic()
-    page.wait_for_selector("#rows tr")
-    took_s = time.monotonic() - began
+    ended = time.time()
+    has_rows(page, 1)
+    took_s = page.evaluate("seen") / 1000 - ended
     (row,) = rows(page)
 
     assert took_s < 1
@@ -276,9 +280,9 @@ def test_a_token_is_asked_for_and_kept_by_the_tab(starting: Callable[..., Proxy]
 def test_thousands_of_calls_leave_it_quick(proxy: Proxy, opening: Callable[..., Tab]) -> None:
     page = opening().open(proxy.page)
     page.evaluate(
-        """() => { window.slowest = 0; let before = performance.now();
-        const look = (now) => { window.slowest = Math.max(window.slowest, now - before); before = now; requestAnimationFrame(look); };
-        requestAnimationFrame(look); }"""
+        """() => { window.slowest = 0; new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.slowest = Math.max(window.slowest, entry.duration);
+        }).observe({ type: 'longtask' }); }"""
     )
     load = threading.Thread(target=lambda: asyncio.run(many(proxy, MANY)))  # this thread's loop is playwright's
     load.start()
@@ -286,37 +290,39 @@ def test_thousands_of_calls_leave_it_quick(proxy: Proxy, opening: Callable[..., 
     load.join()
     slowest_ms = page.evaluate("slowest")
     drawn = page.locator("#rows tr").count()
-    began = time.monotonic()
-    page.fill("#f-text", "gpt-4o")
-    page.wait_for_function("() => document.querySelector('#shown').textContent.includes('filtered')")
-    took_s = time.monotonic() - began
+    filter_ms = page.evaluate(
+        """async () => { const field = document.querySelector('#f-text'); field.value = 'gpt-4o'; const began = performance.now();
+        field.dispatchEvent(new Event('input', { bubbles: true }));
+        while (!document.querySelector('#shown').textContent.includes('filtered')) await new Promise(requestAnimationFrame);
+        return performance.now() - began; }"""
+    )
 
     assert drawn <= 200
     assert slowest_ms < 1_000  # two cores for proxy, upstream, load and browser
-    assert took_s < 1
+    assert filter_ms < 1_000
 
 
-@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1280, 800), (760, 1000), (400, 860)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_every_width(
-    proxy: Proxy, opening: Callable[..., Tab], screenshots: Path, width: int, height: int, scheme: str
-) -> None:
+def test_it_fits_every_width(proxy: Proxy, opening: Callable[..., Tab], screenshots: Path, scheme: str) -> None:
     for model in ("gpt-4o", "gpt-5", "m" * 300, "o3"):
         call(proxy, model=model)
     call(proxy, model="o3", text="lawsuit")
-    page = opening(width, height, scheme).open(proxy.page)
+    page = opening(*SIZES[0], scheme).open(proxy.page)
     has_rows(page, 5)
-    page.wait_for_timeout(1_200)
-    page.screenshot(path=str(screenshots / f"{width}-{scheme}.png"))
-    overflows = page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    page.click("#rows tr:last-child")
-    page.wait_for_selector("#detail .reason")
-    page.screenshot(path=str(screenshots / f"{width}-{scheme}-open.png"))
-    overflows_open = page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    close = page.locator("#detail .close").bounding_box()
+    too_wide, unreachable = [], []
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.screenshot(path=str(screenshots / f"{width}-{scheme}.png"))
+        too_wide += [(width, "list")] * page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        page.click("#rows tr:last-child")
+        page.wait_for_selector("#detail .reason")
+        page.screenshot(path=str(screenshots / f"{width}-{scheme}-open.png"))
+        too_wide += [(width, "call")] * page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        close = page.locator("#detail .close").bounding_box()
+        unreachable += [width] * (close["x"] + close["width"] > width)
+        page.keyboard.press("Escape")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
-    assert not overflows
-    assert not overflows_open
-    assert close["x"] + close["width"] <= width
+    assert too_wide == []
+    assert unreachable == []
     assert (background == "rgb(15, 18, 21)") == (scheme == "dark")
