@@ -6,19 +6,22 @@ For `chassis demo` and for `make run` where no real upstream is named. Same ques
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from proxy.openai.answers import CREATED, Said, Tokens, embeddings, whole
+from proxy.openai.endpoints import Endpoint
+from proxy.openai.events import stream_of
+
 FIRST_S = 0.12  # until the first word: what a small hosted model takes
 WORD_S = 0.015
-CREATED = 1_760_000_000
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "text-embedding-3-small")
+FINGERPRINT = {Endpoint.CHAT: "fp_scripted"}
 DIMENSIONS = 256
 MAX_DIMENSIONS = 3072  # of the largest model that the API has
 OPENINGS = (
@@ -57,106 +60,43 @@ class Scripted:
         return app
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        asked = await _asked(request)
-        if isinstance(asked, web.Response):
-            return asked
-        prompt = _last_text(asked.get("messages"))
-        words = list(_words(answer(prompt)))
-        head = {"id": _id("chatcmpl", asked), "created": CREATED, "model": asked["model"], "system_fingerprint": "fp_scripted"}
-        usage = _usage(orjson.dumps(asked.get("messages")).decode(), words, "prompt_tokens", "completion_tokens")
-        if not asked.get("stream"):
-            await self._wait(FIRST_S + WORD_S * len(words) / 4)
-            message = {"role": "assistant", "content": "".join(words), "refusal": None}
-            choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-            return _json({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
-
-        def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            return _event({**head, "object": "chat.completion.chunk", "choices": [choice]})
-
-        async def events() -> AsyncIterator[bytes]:
-            yield chunk({"role": "assistant", "content": "", "refusal": None})
-            await self._wait(FIRST_S)
-            for word in words:
-                yield chunk({"content": word})
-                await self._wait(WORD_S)
-            yield chunk({}, "stop")
-            options = asked.get("stream_options")
-            if isinstance(options, dict) and options.get("include_usage"):
-                yield _event({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
-            yield b"data: [DONE]\n\n"
-
-        return await _stream(request, events())
+        return await self._answered(request, Endpoint.CHAT, lambda asked: _last_text(asked.get("messages")))
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        asked = await _asked(request)
-        if isinstance(asked, web.Response):
-            return asked
-        prompt = asked.get("prompt")
-        words = list(_words(answer(prompt if isinstance(prompt, str) else orjson.dumps(prompt).decode())))
-        head = {"id": _id("cmpl", asked), "object": "text_completion", "created": CREATED, "model": asked["model"]}
-
-        def piece(text: str, finish: str | None) -> dict[str, Any]:
-            return {**head, "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": finish}]}
-
-        async def events() -> AsyncIterator[bytes]:
-            await self._wait(FIRST_S)
-            for word in words:
-                yield _event(piece(word, None))
-                await self._wait(WORD_S)
-            yield _event(piece("", "stop"))
-            yield b"data: [DONE]\n\n"
-
-        if asked.get("stream"):
-            return await _stream(request, events())
-        await self._wait(FIRST_S)
-        return _json({**piece("".join(words), "stop"), "usage": _usage(str(prompt), words, "prompt_tokens", "completion_tokens")})
+        return await self._answered(request, Endpoint.COMPLETIONS, lambda asked: _as_text(asked.get("prompt")))
 
     async def _responses(self, request: web.Request) -> web.StreamResponse:
+        def prompt(asked: dict[str, Any]) -> str:
+            given = asked.get("input")
+            return given if isinstance(given, str) else _last_text(given)
+
+        return await self._answered(request, Endpoint.RESPONSES, prompt)
+
+    async def _answered(self, request: web.Request, endpoint: Endpoint, prompt: Callable[[dict[str, Any]], str]) -> web.StreamResponse:
+        """What a model says to a prompt, plain or streamed as asked."""
         asked = await _asked(request)
         if isinstance(asked, web.Response):
             return asked
-        given = asked.get("input")
-        words = list(_words(answer(given if isinstance(given, str) else _last_text(given))))
-        text = "".join(words)
-        part = {"type": "output_text", "text": text, "annotations": []}
-        item = {"id": _id("msg", asked), "type": "message", "role": "assistant", "status": "completed", "content": [part]}
-        usage = _usage(orjson.dumps(given).decode(), words, "input_tokens", "output_tokens")
-        usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
-        base = {
-            "id": _id("resp", asked),
-            "object": "response",
-            "created_at": CREATED,
-            "model": asked["model"],
-            "instructions": asked.get("instructions"),
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": asked.get("tools") or [],
-        }
-        begun = {**base, "status": "in_progress", "output": [], "usage": None}
-        done = {**base, "status": "completed", "output": [item], "usage": usage}
+        words = list(_words(answer(prompt(asked))))
+        given = next((asked[key] for key in ("messages", "input", "prompt") if key in asked), None)
+        usage = Tokens(max(1, len(orjson.dumps(given)) // 4), len(words))
+        said = Said(asked["model"], "".join(words), usage=usage, id=_id(asked), fingerprint=FINGERPRINT.get(endpoint))
         if not asked.get("stream"):
             await self._wait(FIRST_S + WORD_S * len(words) / 4)
-            return _json(done)
-        at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-        empty = {**part, "text": ""}
+            return _json(whole(endpoint, said))
+        options = asked.get("stream_options")
+        tells_usage = endpoint is Endpoint.RESPONSES or (isinstance(options, dict) and bool(options.get("include_usage")))
+        return await _stream(request, self._events(endpoint, said, words, tells_usage))
 
-        async def events() -> AsyncIterator[bytes]:
-            yield _named(0, "response.created", response=begun)
-            yield _named(1, "response.in_progress", response=begun)
-            await self._wait(FIRST_S)
-            yield _named(2, "response.output_item.added", output_index=0, item={**item, "status": "in_progress", "content": []})
-            yield _named(3, "response.content_part.added", **at, part=empty)
-            for n, word in enumerate(words, 4):
-                yield _named(n, "response.output_text.delta", **at, delta=word, logprobs=[])
-                await self._wait(WORD_S)
-            n = 4 + len(words)
-            yield _named(n, "response.output_text.done", **at, text=text, logprobs=[])
-            yield _named(n + 1, "response.content_part.done", **at, part=part)
-            yield _named(n + 2, "response.output_item.done", output_index=0, item=item)
-            yield _named(n + 3, "response.completed", response=done)
-
-        return await _stream(request, events())
+    async def _events(self, endpoint: Endpoint, said: Said, words: list[str], tells_usage: bool) -> AsyncIterator[bytes]:
+        events = stream_of(endpoint, said)
+        if opening := events.opening():
+            yield opening
+        await self._wait(FIRST_S)
+        for word in words:
+            yield events.text(word)
+            await self._wait(WORD_S)
+        yield events.closing(said, tells_usage) + events.done
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         asked = await _asked(request)
@@ -167,14 +107,9 @@ class Scripted:
         if not isinstance(size, int) or not 1 <= size <= MAX_DIMENSIONS:
             return _error(400, f"'dimensions' must be 1 to {MAX_DIMENSIONS}", "invalid_value")
         texts = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
-        data = []
-        for n, text in enumerate(texts):
-            vector = _vector(orjson.dumps(text), size)
-            packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-            data.append({"object": "embedding", "index": n, "embedding": packed if asked.get("encoding_format") == "base64" else vector})
         tokens = max(1, len(orjson.dumps(given)) // 4)
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return _json({"object": "list", "data": data, "model": asked["model"], "usage": usage})
+        vectors = [_vector(orjson.dumps(text), size) for text in texts]
+        return _json(embeddings(asked["model"], vectors, tokens, asked.get("encoding_format") == "base64"))
 
     async def _models(self, request: web.Request) -> web.Response:
         return _json({"object": "list", "data": [_model_card(name) for name in MODELS]})
@@ -215,6 +150,10 @@ def _last_text(messages: Any) -> str:
     return ""
 
 
+def _as_text(prompt: Any) -> str:
+    return prompt if isinstance(prompt, str) else orjson.dumps(prompt).decode()
+
+
 def _vector(text: bytes, size: int) -> list[float]:
     raw = hashlib.shake_256(text).digest(2 * size)
     values = [(number - 32_767.5) / 32_767.5 for number in struct.unpack(f"<{size}H", raw)]
@@ -222,25 +161,12 @@ def _vector(text: bytes, size: int) -> list[float]:
     return [value / norm for value in values]
 
 
-def _usage(prompt: str, words: list[str], asked: str, answered: str) -> dict[str, Any]:
-    before, after = max(1, len(prompt) // 4), len(words)
-    return {asked: before, answered: after, "total_tokens": before + after}
-
-
-def _id(kind: str, asked: dict[str, Any]) -> str:
-    return f"{kind}-{hashlib.sha256(orjson.dumps(asked)).hexdigest()[:24]}"
+def _id(asked: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(asked)).hexdigest()[:24]
 
 
 def _model_card(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"}
-
-
-def _event(data: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(data) + b"\n\n"
-
-
-def _named(number: int, name: str, **data: Any) -> bytes:
-    return b"event: " + name.encode() + b"\n" + _event({"type": name, "sequence_number": number, **data})
 
 
 def _json(data: dict[str, Any], status: int = 200) -> web.Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from proxy.policy.play_spec import AnyHeader, FreeText, HeaderText
 from proxy.policy.problems import did_you_mean, listed, shortened
