@@ -237,3 +237,36 @@ def test_a_member_that_is_spelt_like_another_place_is_found_where_it_stands(text
         assert json.loads(text[member.value : member.end]) == value
         assert json.loads(text[member.start : member.value - 1]) == key
     assert [document.member(each.key) for each in document.members] == document.members
+
+
+RUN = "iVBORw0KGgo" * 60_000  # long enough for the body to be read with stand-ins
+
+
+def url_of(document: Document) -> str:
+    value = document.value("messages")
+    assert isinstance(value, list)
+    url = value[0]["data"]
+    assert isinstance(url, str)
+    return url
+
+
+def test_the_ends_of_a_run_of_base64_are_told_without_reading_it_whole() -> None:
+    document = Document(json.dumps({"messages": [{"data": RUN}], "more": "x"}).encode())
+    stand_in = url_of(document)
+
+    assert stand_in != RUN
+    assert document.ends(stand_in, 1000) == f"{len(RUN)}:{RUN[:500]}:{RUN[-500:]}"
+    assert document.ends(stand_in, len(RUN)) == RUN
+    assert document.ends(stand_in, 1000) == Document(b"{}").ends(RUN, 1000)
+
+
+def test_the_ends_of_a_run_with_escapes_are_those_of_its_text() -> None:
+    text = RUN + "\n" + RUN
+    document = Document(json.dumps({"messages": [{"data": text}]}).encode())
+
+    assert document.ends(url_of(document), 1000) == f"{len(text)}:{text[:500]}:{text[-500:]}"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", ""), ("abc", "abc"), ("abcd", "abcd"), ("abcde", "5:ab:de")])
+def test_a_short_text_has_no_ends(text: str, expected: str) -> None:
+    assert Document(b"{}").ends(text, 4) == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.openai.endpoints import Endpoint
-from proxy.openai.message import last_user, role_of, said, token_ids
+from proxy.openai.message import last_user, opening, role_of, said, token_ids
 
 CHAT, RESPONSES = Endpoint.CHAT, Endpoint.RESPONSES
 
@@ -142,3 +142,40 @@ def test_every_role_is_one_of_four() -> None:
         "user",
         "user",
     ]
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "https://x/y", "detail": "high"}}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "expected"),
+    [
+        (
+            CHAT,
+            {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "user", "content": "b"}]},
+            ["a"],
+        ),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, PICTURE]}]}, ["a", "https://x/y"]),
+        (
+            CHAT,
+            {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "d", "format": "wav"}}]}]},
+            ["d"],
+        ),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, ["f"]),
+        (CHAT, {"messages": [{"role": "system", "content": "s"}]}, ["s"]),
+        (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:x"}]}]}, ["data:x"]),
+        (RESPONSES, {"instructions": "i", "input": "a"}, ["i", "a"]),
+        (Endpoint.COMPLETIONS, {"prompt": [[1, 2], [3]]}, ["[[1, 2], [3]]"]),
+        (Endpoint.COMPLETIONS, {"prompt": ["a", "b"]}, ["a", "b"]),
+        (CHAT, {"messages": "x"}, []),
+        (CHAT, {}, []),
+    ],
+)
+def test_a_conversation_begins_with_its_first_user_turn(endpoint: Endpoint, body: dict[str, object], expected: list[str]) -> None:
+    assert opening(endpoint, body.get) == expected
+
+
+def test_the_beginning_of_a_prompt_of_ids_is_bounded() -> None:
+    (text,) = opening(Endpoint.COMPLETIONS, {"prompt": list(range(100_000))}.get)
+
+    assert len(text) <= 16_000

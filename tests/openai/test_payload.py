@@ -272,3 +272,18 @@ def test_spans_say_where_other_bytes_are_sent_and_how_many() -> None:
     assert (raw[start:end], put) == (b'"x"', len(b'"longer"'))
     assert len(pieces) == len(raw) + sum(put - (end - start) for start, end, put in edited.spans)
     assert list(edited.spans) == sorted(edited.spans)
+
+
+def test_the_beginning_is_read_as_it_is_sent() -> None:
+    payload = Payload(b'{"messages": [{"role": "user", "content": "first"}, {"role": "user", "content": "second"}]}', Endpoint.CHAT)
+    edited = payload.set("messages", [{"role": "user", "content": "other words"}])
+
+    assert payload.opening(100) == ("first",)
+    assert payload.opening(4) == ("5:fi:st",)
+    assert edited.opening(100) == ("other words",)
+
+
+@pytest.mark.parametrize("raw", [b"{", b'{"messages": [], "messages": []}'])
+def test_the_beginning_of_an_unread_body_is_not_told(raw: bytes) -> None:
+    with pytest.raises(Unread):
+        Payload(raw, Endpoint.CHAT).opening(100)

@@ -209,3 +209,35 @@ async def test_without_a_counter_or_a_body_the_size_is_unknown() -> None:
     unread = facts(raw=b"{", tokens=Counter())
     assert unread.prompt_below(5) is None
     assert unread.prompt_seen == "not counted"
+
+
+def test_what_a_condition_finds_out_is_sought_once() -> None:
+    seen, asked = facts(), []
+
+    def find() -> None:
+        asked.append(1)
+
+    assert seen.once("it", find) is None
+    assert seen.once("it", find) is None
+    assert asked == [1]
+
+
+def test_a_condition_reads_the_payload_and_the_reason_is_noted_where_it_cannot() -> None:
+    assert facts({"user": "anna"}).read(lambda payload: payload.value("user")) == "anna"
+
+    unread = facts(raw=b"{")
+    assert unread.read(lambda payload: payload.value("user")) is None
+    assert len(unread.unknown) == 1
+
+
+def test_a_reason_of_a_condition_is_noted_once() -> None:
+    seen = facts()
+    seen.cannot("no such header")
+    seen.cannot("no such header")
+
+    assert seen.unknown == ["no such header"]
+
+
+def test_the_time_is_that_of_the_clock_in_seconds() -> None:
+    assert facts(wall_ns=lambda: 1_500_000_000).wall_s == 1.5
+    assert facts().wall_s is None
