@@ -26,7 +26,8 @@ def check(path: Path, no_secrets: bool, style: str, strict: bool) -> None:
     unless --strict is given.
     """
     try:
-        problems: Sequence[Problem] = load(path, environment(), no_secrets=no_secrets).warnings
+        loaded = load(path, environment(), no_secrets=no_secrets).loaded
+        problems: Sequence[Problem] = (*loaded.warnings, *loaded.notes)
     except PolicyError as error:
         problems = error.problems
     if style == "json":

@@ -26,11 +26,11 @@ class Among:
 
 @dataclass(slots=True, frozen=True)
 class Range:
-    """A count is at least `least`, and below `below`."""
+    """A number is at least `least`, and below `below`."""
 
     key: str
-    least: int
-    below: int | None
+    least: float
+    below: float | None
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,12 +70,13 @@ class Opaque:
 
 _T = TypeVar("_T")
 Literal = Among | Range | Globs | Present | Contains | Opaque
-Bounds = tuple[int, int | None]
+Bounds = tuple[float, float | None]
 Words = tuple[frozenset[str], ...]
 NOTHING: frozenset[str] = frozenset()
 ABSENT = frozenset((False,))
 CHAT = frozenset(("chat",))  # its requests may hold whatever a test asks for
 SPOKEN = CHAT | {"responses"}
+COUNTS = frozenset(("prompt_tokens", "messages"))
 UNTOLD = frozenset(  # they say something of the endpoint, or of whether the body can be read
     ("path", "header content-type", "header content-encoding", "header content-length", "header transfer-encoding", "header upgrade")
 )
@@ -234,7 +235,7 @@ class Branch:
 
     def surely_holds(self) -> bool:
         """Whether surely some call passes all of them. Claimed only where it is a chat or a Responses call that no other test forbids."""
-        if self.contradiction() is not None or self.opaque:
+        if self.contradiction() is not None or self.opaque or self.ranges.keys() - COUNTS:
             return False
         if not self.among.get("endpoint", SPOKEN) & (CHAT if "has" in self.any_of else SPOKEN):
             return False

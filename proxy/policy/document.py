@@ -73,6 +73,7 @@ class Loaded:
     policies: tuple[Policy, ...]  # in order of precedence, those that are off too
     limits: LimitsSpec
     warnings: tuple[Problem, ...]
+    notes: tuple[Problem, ...]  # what is meant, and worth a word: `check` tells it, the log does not
     revision: str  # changes with any byte of any file
 
 
@@ -225,13 +226,19 @@ def _build(texts: Sequence[tuple[str, bytes] | Parsed], setting: Setting, proble
         policies,
         references.limits,
         (),
+        (),
         _revision(texts),
     )
     for check in setting.checks:
         problems.extend(check(loaded))
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise PolicyError(problems)
-    return replace(loaded, warnings=ordered(problems))
+    told = ordered(problems)
+    return replace(
+        loaded,
+        warnings=tuple(each for each in told if each.severity is Severity.WARNING),
+        notes=tuple(each for each in told if each.severity is Severity.NOTE),
+    )
 
 
 def _revision(texts: Sequence[tuple[str, bytes] | Parsed]) -> str:

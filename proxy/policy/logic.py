@@ -246,6 +246,8 @@ _TESTS: Mapping[str, Callable[[Any, bool], Iterator[Formula]]] = {
     "header": _header,
     "messages": _range("messages"),
     "prompt_tokens": _range("prompt_tokens"),
+    "questions": _range("questions"),
+    "complexity": _range("complexity"),
     "has": _has,
     "sample": _sample,
     "keywords": _keywords,

@@ -167,9 +167,11 @@ def test_policies_that_are_off_are_counted_in_one_note() -> None:
     loaded = of(
         "- {name: a, mode: off, apply: {refuse: {}}}\n- {name: b, apply: {refuse: {}}}\n- {name: c, mode: off, apply: {refuse: {}}}\n"
     )
-    notes = [each for each in loaded.warnings if each.severity is Severity.NOTE]
 
-    assert [str(each) for each in notes] == ["p.yaml:4:19: note: policies[0].mode: 'a' is off, and 1 more of 3: checked, and never applied"]
+    assert {each.severity for each in loaded.loaded.notes} == {Severity.NOTE}
+    assert [str(each) for each in loaded.loaded.notes] == [
+        "p.yaml:4:19: note: policies[0].mode: 'a' is off, and 1 more of 3: checked, and never applied"
+    ]
 
 
 # The kinds' own

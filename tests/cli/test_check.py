@@ -127,3 +127,39 @@ def test_a_path_without_policies_is_an_error(tmp_path: Path, name: str, says: st
     assert result.exit_code == 1
     assert says in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_strict_makes_a_warning_an_error_and_changes_nothing_else(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, COVERED)
+    plain, strict = chassis("check", path), chassis("check", path, "--strict")
+    by_variable = chassis("check", path, env={"CHASSIS_STRICT": "1"})
+
+    assert (plain.exit_code, strict.exit_code, by_variable.exit_code) == (0, 1, 1)
+    assert plain.stderr == strict.stderr == by_variable.stderr
+    assert chassis("check", SHIPPED, "--strict").exit_code == 0
+
+
+def test_policies_that_are_off_are_counted_and_no_warning(tmp_path: Path) -> None:
+    off, on = "- {name: a, mode: off, apply: {refuse: {}}}\n", "- {name: b, apply: {refuse: {}}}\n"
+    path = policy_file(tmp_path, f"version: 1\npolicies:\n  {off}  {on}")
+    result = chassis("check", path, "--strict")
+
+    assert result.exit_code == 0
+    assert result.stderr == f"{path}:3:21: note: policies[0].mode: 'a' is off: checked, and never applied\n"
+
+
+def test_errors_come_before_warnings(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, COVERED + "  - name: last\n    apply: {rewrite: {modle: x}}\n")
+    lines = chassis("check", path).stderr.splitlines()
+
+    assert [": warning: " in line for line in lines] == [False, True]
+    assert "'modle'" in lines[0]
+
+
+def test_nothing_of_a_file_steers_the_terminal(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, 'version: 1\npolicies: [{name: "a\\e[31mb", "\\e]0;x\\a": 1}]\n', "a\x1b[31m.yaml")
+    result = chassis("check", path)
+
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert "\\x1b[31m" in result.stderr

@@ -9,10 +9,12 @@ MODEL = document_model(KINDS)
 
 
 def test_signals_are_found_in_a_match_that_is_wrong() -> None:
-    match = {"endpoint": 5, "signals": ["a", 7, "b"], "not": {"signals": "c"}, "any": [{"all": [{"signals": "d"}]}, 5], "all": {"signals": "e"}}
+    inner = [{"all": [{"signals": "d"}]}, 5]
+    match = {"endpoint": 5, "signals": ["a", 7, "b"], "not": {"signals": "c"}, "any": inner, "all": {"signals": "e"}}
 
     assert list(signals_in(match)) == [
-        (("signals", 0), "a"), (("signals", 2), "b"), (("all", "signals"), "e"), (("any", 0, "all", 0, "signals"), "d"), (("not", "signals"), "c"),
+        (("signals", 0), "a"), (("signals", 2), "b"), (("all", "signals"), "e"), (("any", 0, "all", 0, "signals"), "d"),
+        (("not", "signals"), "c"),
     ]  # fmt: skip
     assert list(signals_in("x")) == list(signals_in(None)) == []
 

@@ -67,7 +67,7 @@ async def test_what_is_loaded_is_told(generation: Generation) -> None:
     assert told["reload_failures"] == 0
     assert told["last_error"] is None
     assert told["warnings"][0].startswith("p.yaml:4:3: warning: upstreams.keyed: ")
-    assert "p.yaml:16:11: note: policies[2].mode: 'r' is off: checked, and never applied" in told["warnings"]
+    assert not any("is off" in each for each in told["warnings"])
 
 
 async def test_a_key_is_told_by_its_reference_and_never_by_its_value(generation: Generation) -> None:
