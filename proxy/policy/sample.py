@@ -50,7 +50,7 @@ By = Annotated[
         {
             "anyOf": [
                 {"enum": list(KEYS)},
-                {"type": "string", "pattern": "^header [!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"},
+                {"type": "string", "title": "`header` and its name", "pattern": "^header [!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"},
             ]
         }
     ),
