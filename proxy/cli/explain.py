@@ -40,7 +40,7 @@ ANSWER_BYTES = 64 * 1024 * 1024
     **of_variable("HEADER"),
     help="A header of the request; may be repeated.",
 )
-@click.option("--id", "call", metavar="ID", help="A call of a running proxy: `call` of its log line, or its trace id.")
+@click.option("--id", "call", metavar="ID", help="A call of a running proxy: `call` of its log line, its trace id, or `last`.")
 @click.option(
     "--admin",
     default="http://127.0.0.1:4142",

@@ -16,6 +16,7 @@ from proxy.assembly.explain_json import as_json
 from proxy.assembly.explain_text import as_text
 
 LISTED = 50  # calls, where no limit is given
+LAST = "last"  # in the place of an id: the youngest
 ID_CHARS = 64  # an id has 16, a trace id 32
 
 
@@ -30,16 +31,17 @@ class Explaining:
         return [web.get("/explain", self.explain)]
 
     async def explain(self, request: web.Request) -> web.Response:
-        """The call of `?id=`; without it the last ones, newest first, `?limit=` of them."""
+        """The call of `?id=`, which may be `last`; without it the last ones, newest first, `?limit=` of them."""
         text = _wants_text(request)
         if self._calls is None:
             return _problem(404, "no calls are kept for explanation: the proxy runs with --recent 0")
         id = request.query.get("id")
         if id is None:
             return self._listed(self._calls, request.query.get("limit", str(LISTED)), text)
-        call = self._calls.recent.find(id)
+        recent = self._calls.recent
+        call = next(iter(recent.latest(1)), None) if id == LAST else recent.find(id)
         if call is None:
-            return _problem(404, _unknown(id, len(self._calls.recent)))
+            return _problem(404, "no call has ended yet" if id == LAST else _unknown(id, len(recent)))
         found = await self._calls.explain(call)
         if text:
             return web.Response(text="\n".join(as_text(found, brief=_says_yes(request.query.get("brief", "")))) + "\n")
