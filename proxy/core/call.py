@@ -48,6 +48,7 @@ class Call:
 
     __slots__ = (
         "allowance",
+        "answer_by",
         "connect_s",
         "deadline",
         "endpoint",
@@ -69,16 +70,25 @@ class Call:
         self.target = target
         self.journal = journal
         self.allowance = allowance
-        self.deadline: float | None = None  # loop time
+        self.deadline: float | None = None  # loop time: all of it is done, bodies included
+        self.answer_by: float | None = None  # loop time: the first byte must be out, or the app has given up
         self.connect_s: float | None = None  # None: the upstream's default
         self.reserved = 0  # exchanges that outer layers have promised to others
         self.tries: int | None = None  # a bound that fallback sets for retry
         self.trace: Any = None  # the record that telemetry fills (`proxy.core.ports`), None where nothing records
 
+    @property
+    def latest(self) -> float | None:
+        """The loop time past which no wait and no other try makes sense; None: there is no limit."""
+        if self.deadline is None or self.answer_by is None:
+            return self.answer_by if self.deadline is None else self.deadline
+        return min(self.deadline, self.answer_by)
+
     def derive(self, **changes: Any) -> Call:
         """A copy with `changes`; what it shares with the original (journal, allowance) is meant to be shared."""
         new = object.__new__(Call)
         new.allowance = self.allowance
+        new.answer_by = self.answer_by
         new.connect_s = self.connect_s
         new.deadline = self.deadline
         new.endpoint = self.endpoint

@@ -69,3 +69,13 @@ def test_targets_are_values() -> None:
     assert len({Target("openai"), Target("openai", None), Target("groq")}) == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         Target("openai").model = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "answer_by", "latest"), [(None, None, None), (5.0, None, 5.0), (None, 4.0, 4.0), (5.0, 4.0, 4.0), (3.0, 4.0, 3.0)]
+)
+def test_no_wait_passes_the_sooner_limit(deadline: float | None, answer_by: float | None, latest: float | None) -> None:
+    derived = a_call().derive(deadline=deadline, answer_by=answer_by)
+
+    assert derived.latest == latest
+    assert derived.derive().latest == latest
