@@ -7,6 +7,8 @@ seen after the last byte, a reset after what came before it. Cost: two callbacks
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -106,7 +108,7 @@ class End(asyncio.Transport):
     def abort(self) -> None:
         if not self._closing:
             self._closing = True
-            self.peer._end(ConnectionResetError("Connection reset by peer"))
+            self.peer._end(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
             self._loop.call_soon(self._lose, None)
 
     # What comes from the other side
