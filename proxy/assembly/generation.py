@@ -40,6 +40,7 @@ class Outside:
     holds: Holds = field(default_factory=Holds)
     keep: Callable[[Call, bytes], None] | None = None  # bodies that policies read, for an explanation later
     network: Callable[[Declared, Clock], Sender] | None = None  # stands in for the real one
+    tokens: Tokens | None = None  # a tokenizer that is loaded: for whoever builds again and again
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
     upstreams = {name: _upstream(declared, name == home, outside, before) for name, declared in policies.upstreams.items()}
     shelf = Shelf(outside.clock, PLACES, before.shelf if before is not None else None)
     core = Core(Upstreams(upstreams), outside.report, outside.around_exchange, inside=INSIDE)
-    tokens = tokens_for(policies.rules)
+    tokens = outside.tokens or tokens_for(policies.rules)
     engine = Engine(
         policies.rules,
         shelf,

@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from proxy.adapters.played import Exchange, Network
 from proxy.assembly.answer import static_reply
 from proxy.assembly.asking import Asked, asked
 from proxy.assembly.coverage import explained, facts_of
-from proxy.assembly.generation import Generation, Outside, build, tokens_for
+from proxy.assembly.generation import Generation, Outside, build
 from proxy.assembly.load import Policies
 from proxy.core import virtual
 from proxy.core.body import Headers
@@ -123,7 +124,7 @@ class _Theatre:
         self._now = case.now or suite.now or NOW
         self._calls = 0
         self._explains = explains
-        self._tokens: Tokens | None = tokens_for(policies.rules) if explains else None
+        self._tokens = _tokens() if any("tokens" in rule.condition.needs for rule in policies.rules) else None
 
     async def play(self) -> None:
         """All requests, in their order."""
@@ -167,6 +168,7 @@ class _Theatre:
             around_exchange=(ExchangeTelemetry([_Recorder(self)], clock),),
             notes_model=True,
             network=network.sender,
+            tokens=self._tokens,
         )
         return build(self._policies, outside)
 
@@ -288,6 +290,14 @@ class _ToListener:
         protocol = factory()
         ours.attach(protocol)
         return protocol
+
+
+@lru_cache(maxsize=1)
+def _tokens() -> Tokens:
+    """One for all cases: what it remembers is what texts count, and depends on nothing else."""
+    tokens = Tokens()
+    tokens.load()
+    return tokens
 
 
 def _patience(leaves: LeavesSpec | None) -> float | None:

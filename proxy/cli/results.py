@@ -57,7 +57,8 @@ def failure(tried: Tried, verdict: Verdict) -> Iterator[str]:
         lines = "".join(traceback.format_exception(bug)).rstrip().split("\n")
         yield from (f"    {line}" for line in (lines if len(lines) <= TRACE_LINES else ["…", *lines[-TRACE_LINES:]]))
     for number, heard in enumerate(verdict.played.heard, 1):
-        title = f"request {number}" if len(verdict.played.heard) > 1 else "request"
+        step = verdict.case.spec.steps[number - 1] if verdict.case.spec.steps is not None else None
+        title = f"request {number}{f' ({step.name})' if step.name else ''}" if step is not None else "request"
         yield from (f"  {line}" for line in _call(title, heard))
     if (hint := _hint(tried, verdict)) is not None:
         yield f"  why: {hint}"

@@ -9,21 +9,31 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 START_S = 1_000.0
+TURNS = 1_000_000  # of the loop in which no time passes: some ten seconds; the longest honest work has a few thousand
 
 
 class _Selector(selectors.DefaultSelector):
     """Waits by moving time forward."""
 
+    turns = TURNS
+
     def __init__(self) -> None:
         super().__init__()
         self.skipped_s = 0.0
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
             if timeout is None:
                 raise RuntimeError("deadlock: nothing is due and nothing can happen")
-            self.skipped_s += max(timeout, 0.0)
+            if timeout > 0:
+                self.skipped_s += timeout
+                self._turns = 0
+        self._turns += 1
+        if self._turns > self.turns:
+            self._turns = 0  # what is cancelled now has its turns, too
+            raise RuntimeError(f"the loop spins: {self.turns:,} turns, and no time has passed")
         return ready
 
 

@@ -92,3 +92,25 @@ def test_what_would_run_in_a_thread_runs_at_once() -> None:
         return value, ""
 
     assert run(main()) == (3, "invalid literal for int() with base 10: 'x' 0.0")
+
+
+def test_a_loop_that_spins_ends_with_a_word_instead_of_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def spin() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("proxy.core.virtual._Selector.turns", 1000)
+
+    with pytest.raises(RuntimeError, match="the loop spins: 1,000 turns, and no time has passed"):
+        run(spin())
+
+
+def test_many_turns_with_time_between_them_are_no_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> int:
+        for _ in range(500):
+            await asyncio.sleep(0.001)
+        return 500
+
+    monkeypatch.setattr("proxy.core.virtual._Selector.turns", 20)
+
+    assert run(main()) == 500
