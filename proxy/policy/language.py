@@ -88,7 +88,7 @@ _WORDED = ("latin", "cyrillic", "arabic", "devanagari")
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _LINK = re.compile(r"https?://\S+|\S+@\S+")
-_ASCII_BETWEEN = str.maketrans({c: " " for c in map(chr, range(128)) if not c.isalpha()})
+_ASCII_BETWEEN = str.maketrans({code: " " for code in range(128) if not (0x41 <= code <= 0x5A or 0x61 <= code <= 0x7A)})
 _MARKED_WORD = re.compile(r"[\u0900-\u0963\u0970-\u097f]+")
 _KANA = re.compile("[\u3041-\u30ff]+")
 _HAN = re.compile("[\u3400-\u9fff]+")
