@@ -3,29 +3,34 @@
 What a block is follows from its language, its info string and its shape:
 
 - `yaml`: a policy file, a list of policies, one policy, a `match`, an `apply`, or a test file. `yaml wrong`: one that `check` refuses,
-  with the lines of the next block. `yaml file=policies/a.yaml`: kept under that name for the commands of the same page.
+  with the lines of the next block. `yaml file=policies/a.yaml`: kept for the commands of the page, as a whole file.
 - `sh`: commands, run in order; `console`: commands after `$ `, each with what it prints. `…` stands for anything.
 - `json`: parses; `json file=request.json` is kept. `python`, `js`: a client, run against a served proxy.
+- `promql`: queries of metrics that a served proxy has.
 - no language: reply headers of ours, or the problems of the `yaml wrong` before it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from proxy.assembly.stack import KINDS
 from proxy.policy.document_spec import DocumentSpec, PolicySpec
 from proxy.policy.match_spec import MatchSpec
 from proxy.policy.yaml12 import parse
 
+UPSTREAM = {"url": "https://api.example.com/v1", "key": "none"}
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.M | re.S)
 CLIENTS = {"python", "js"}
 SHELLS = {"sh", "console"}
+QUERIES = {"promql"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Example:
 
 
 KINDS_OF_EXAMPLES = {
-    "file", "test file", "policies", "policy", "apply", "match", "wrong", "problems", "headers", "json", *SHELLS, *CLIENTS,
+    "file", "test file", "policies", "policy", "apply", "match", "wrong", "problems", "headers", "json", *SHELLS, *CLIENTS, *QUERIES,
 }  # fmt: skip
 
 
@@ -85,7 +90,7 @@ def _kind(info: str, text: str, before: Example | None) -> str | None:
     language, *more = info.split() or [""]
     if language == "yaml":
         return "wrong" if "wrong" in more else shape(parse(text, "block").value)
-    if language in SHELLS | CLIENTS | {"json"}:
+    if language in SHELLS | CLIENTS | QUERIES | {"json"}:
         return language
     if language in ("", "text") and before is not None and before.kind == "wrong":
         return "problems"
@@ -107,3 +112,34 @@ def shape(value: object) -> str | None:
         if keys <= {field.alias or name for name, field in known.model_fields.items()}:
             return kind
     return "apply" if keys <= set(KINDS) else None
+
+
+def completed(example: Example) -> str:
+    """A part of a policy file as a whole one: what it names is declared before it. A whole file as it is."""
+    if example.kind in ("test file", "json") or re.search(r"^version:", example.text, re.M):
+        return example.text
+    value = parse(example.text, "block").value
+    wholes: dict[str, Any] = {
+        "file": lambda: {"version": 1, **value},
+        "policies": lambda: {"version": 1, "policies": value},
+        "policy": lambda: {"version": 1, "policies": [{"name": "p", "apply": {"refuse": {}}, **value}]},
+        "apply": lambda: {"version": 1, "policies": [{"name": "p", "apply": value}]},
+        "match": lambda: {"version": 1, "policies": [{"name": "p", "match": value, "apply": {"refuse": {}}}]},
+    }
+    whole = wholes[example.kind]()
+    named = set(re.findall(r"\bupstream: ([\w.-]+)", example.text)) | {"home"} if example.kind != "file" else set()
+    for name in sorted(named, key=lambda name: name != "home"):
+        whole.setdefault("upstreams", {}).setdefault(name, dict(UPSTREAM))
+    for name in signals_named(whole.get("policies", [])):
+        if example.kind != "file":
+            whole.setdefault("signals", {}).setdefault(name, {"has": "tools"})
+    return json.dumps(whole)
+
+
+def signals_named(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*map(signals_named, value))
+    if not isinstance(value, dict):
+        return set()
+    found = value.get("signals", [])
+    return {found} if isinstance(found, str) else {*found, *signals_named(list(value.values()))}

@@ -18,11 +18,10 @@ from proxy.cli.main import COMMANDS, main
 from proxy.policy.problems import PolicyError
 from proxy.policy.yaml12 import parse
 from tests.cli.runs import chassis
-from tests.docs.examples import CLIENTS, KINDS_OF_EXAMPLES, ROOT, SHELLS, Example, examples, examples_in, pages
+from tests.docs.examples import CLIENTS, KINDS_OF_EXAMPLES, QUERIES, ROOT, SHELLS, Example, completed, examples, examples_in, pages
 
 RUN_HERE = {"file", "policies", "policy", "apply", "match", "wrong", "problems", "json", "test file"}
-RUN_IN_E2E = {"headers", *SHELLS, *CLIENTS}
-UPSTREAM = "{url: 'https://api.example.com/v1', key: none}"
+RUN_IN_E2E = {"headers", *SHELLS, *CLIENTS, *QUERIES}
 
 
 class AnyVariable(Mapping[str, str]):
@@ -42,42 +41,13 @@ def loaded(text: str, name: str = "p.yaml") -> Policies:
     return load_texts([(name, text)], AnyVariable(), read_secret=lambda path: b"secret")
 
 
-def completed(example: Example) -> str:
-    """A part of a policy file as a whole one: what it names is declared before it."""
-    value = parse(example.text, "block").value
-    wholes: dict[str, Any] = {
-        "file": lambda: {"version": 1, **value},
-        "policies": lambda: {"version": 1, "policies": value},
-        "policy": lambda: {"version": 1, "policies": [{"name": "p", "apply": {"refuse": {}}, **value}]},
-        "apply": lambda: {"version": 1, "policies": [{"name": "p", "apply": value}]},
-        "match": lambda: {"version": 1, "policies": [{"name": "p", "match": value, "apply": {"refuse": {}}}]},
-    }
-    whole = wholes[example.kind]()
-    named = set(re.findall(r"\bupstream: ([\w.-]+)", example.text)) | {"home"} if example.kind != "file" else set()
-    for name in sorted(named, key=lambda name: name != "home"):
-        whole.setdefault("upstreams", {}).setdefault(name, parse(UPSTREAM, "block").value)
-    for name in signals_named(whole.get("policies", [])):
-        if example.kind != "file":
-            whole.setdefault("signals", {}).setdefault(name, {"has": "tools"})
-    return json.dumps(whole)
-
-
-def signals_named(value: Any) -> set[str]:
-    if isinstance(value, list):
-        return set().union(*map(signals_named, value))
-    if not isinstance(value, dict):
-        return set()
-    found = value.get("signals", [])
-    return {found} if isinstance(found, str) else {*found, *signals_named(list(value.values()))}
-
-
 def said(error: PolicyError) -> list[str]:
     return [str(problem) for problem in error.problems]
 
 
 @pytest.mark.parametrize("example", examples("file", "policies", "policy", "apply", "match"), ids=lambda example: example.id)
 def test_a_policy_is_taken_without_a_warning(example: Example) -> None:
-    text = example.text if re.search(r"^version:", example.text, re.M) else completed(example)
+    text = completed(example)
     try:
         problems = [str(warning) for warning in loaded(text).warnings]
     except PolicyError as error:

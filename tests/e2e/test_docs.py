@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.examples import CLIENTS, ROOT, Example, examples
+from tests.docs.examples import CLIENTS, QUERIES, ROOT, Example, completed, examples
 from tests.e2e.editor.language_server import NODE
 from tests.e2e.processes import COMMAND, Running, serving
 
@@ -55,7 +55,7 @@ def folder_for(example: Example, folder: Path) -> Path:
         if each.page == example.page and each.file is not None:
             path = folder / each.file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(each.text)
+            path.write_text(completed(each))
     return folder
 
 
@@ -79,12 +79,20 @@ def words_of(command: str) -> list[str]:
     return re.sub(r"^(?:\w+=\S+ +)*", "", command.strip()).split()
 
 
+def last_call(proxy: Running) -> str:
+    """The id of a call that the proxy's log has."""
+    lines = [json.loads(line) for line in proxy.logged().splitlines() if line.startswith("{")]
+    return str([line["call"] for line in lines if "call" in line][-1])
+
+
 def run(command: str, folder: Path, proxy: Running) -> subprocess.CompletedProcess[str]:
     """A command, its ports and its logs those of the proxy."""
     command = re.sub(r"(localhost|127\.0\.0\.1):4141", f"127.0.0.1:{proxy.port}", command)
     command = re.sub(r"(localhost|127\.0\.0\.1):4142", f"127.0.0.1:{proxy.admin_port}", command)
+    command = re.sub(r"\b[0-9a-f]{16}\b", last_call(proxy), command)
     command = re.sub(r"\bkubectl logs [^|]*", f"cat {proxy.log} ", command)
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CHASSIS_", "OTEL_", "OPENAI_"))}
+    clean["CHASSIS_ADMIN"] = proxy.admin_url
     env = {**clean, "PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail\n{command}"], cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -152,6 +160,19 @@ def test_reply_headers_are_those_that_are_shown(example: Example, tmp_path: Path
         got = ask(running, CHAT)
 
     assert [f"{name}: {value}" for name, value in got.items()] == example.text.splitlines()
+
+
+@pytest.mark.parametrize("example", examples(*sorted(QUERIES)), ids=lambda example: example.id)
+def test_a_query_asks_for_metrics_that_there_are(example: Example, proxy: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.admin_port, timeout=LIMIT_S)
+    connection.request("GET", "/metrics")
+    known = set(re.findall(r"^# TYPE (\w+)", connection.getresponse().read().decode(), re.M))
+    connection.close()
+    asked = set(re.findall(r"\bchassis_\w+", example.text))
+
+    assert asked
+    assert asked <= known
+    assert all(line.count("(") == line.count(")") and line.count("{") == line.count("}") for line in example.text.splitlines())
 
 
 @pytest.mark.parametrize("example", examples(*sorted(CLIENTS)), ids=lambda example: example.id)
