@@ -6,8 +6,10 @@ A body alone is meant for POST /v1/chat/completions. A whole request is {"method
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ FIELDS = frozenset(("id", "method", "path", "headers", "body"))
 MAX_BYTES = 64 * 1024 * 1024  # of one file that is one request: what the proxy itself would hold
 _method = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}").fullmatch
 _header_name = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}").fullmatch
-_target = re.compile(r"[!-~\u0080-\uffff]{1,16384}").fullmatch
+_target = re.compile(r"\*|/[!-~\u0080-\uffff]{0,16383}").fullmatch
 
 
 class WrongRequest(ValueError):
@@ -42,10 +44,7 @@ class Asked:
 def asked(data: bytes, given: Headers | None = None, name: str = "") -> Asked:
     """The request that a file, or a line of one, holds; `given` are headers besides. Raises WrongRequest."""
     more = list(given or ())
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        value = None
+    value = _parsed(data)
     if not isinstance(value, dict) or not ({"method", "path", "body"} & value.keys()) or "messages" in value or "model" in value:
         return Asked(headers=more, body=data, name=name)
     unknown = sorted(value.keys() - FIELDS)
@@ -57,11 +56,26 @@ def asked(data: bytes, given: Headers | None = None, name: str = "") -> Asked:
     if not _method(method):
         raise WrongRequest(f"the request file: '{_short(method)}' is no HTTP method")
     if not _target(target):
-        raise WrongRequest(f"the request file: '{_short(target)}' is no path; it may not be empty, nor hold spaces or control characters")
+        raise WrongRequest(f"the request file: '{_short(target)}' is no path; it begins with / and holds no spaces or control characters")
     body = value.get("body")
-    raw = b"" if body is None else _utf8(body) if isinstance(body, str) else orjson.dumps(body)
+    raw = b"" if body is None else _utf8(body) if isinstance(body, str) else _dumped(body)
     headers = [*_headers({} if value.get("headers") is None else value["headers"]), *more]
     return Asked(method.encode(), _utf8(target), headers, raw, _short(str(value["id"])) if value.get("id") is not None else name)
+
+
+def _parsed(data: bytes) -> Any:
+    """The JSON value, None where it is none. What only the lenient parser takes (half a character, NaN) is some app's request too."""
+    for parse in (orjson.loads, json.loads):
+        with suppress(ValueError, RecursionError):
+            return parse(data)
+    return None
+
+
+def _dumped(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value).encode("ascii")
 
 
 def _headers(value: Any) -> Iterator[tuple[bytes, bytes]]:
@@ -99,10 +113,12 @@ def _of_file(file: Path, name: str) -> Iterator[Asked | WrongRequest]:
                 if line.strip():
                     yield _one(line.strip(), f"{name}:{number}", lines=True)
         return
-    if file.stat().st_size > MAX_BYTES:
+    size_bytes = file.stat().st_size
+    if size_bytes > MAX_BYTES:
         yield WrongRequest(f"{name}: is over {MAX_BYTES >> 20} MiB; is it a request?")
         return
-    yield _one(file.read_bytes(), name)
+    if data := file.read_bytes():
+        yield _one(data, name)
 
 
 def _one(data: bytes, name: str, lines: bool = False) -> Asked | WrongRequest:
@@ -125,7 +141,7 @@ def _has_lines(file: Path) -> bool:
 
 
 def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "replace")
 
 
 def _short(text: str, most: int = 80) -> str:

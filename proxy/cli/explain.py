@@ -93,9 +93,13 @@ def explain(
 
 def _ask(admin: str, call: str, token: str | None, style: str, brief: bool) -> bytes:
     """What the admin port says of a call."""
-    at = urlsplit(admin if "://" in admin else f"http://{admin}")
-    if at.scheme not in ("http", "https") or not at.hostname:
-        raise click.UsageError(f"--admin: {admin!r} is no url; it looks like http://127.0.0.1:4142")
+    try:
+        at = urlsplit(admin if "://" in admin else f"http://{admin}")
+        is_url = at.scheme in ("http", "https") and bool(at.hostname) and "@" not in at.netloc and (at.port is None or at.port > 0)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise click.UsageError(f"--admin: {admin!r} is no url of an admin port; it looks like http://127.0.0.1:4142")
     url = f"{at.scheme}://{at.netloc}/explain?id={quote(call, safe='')}&format={style}{'&brief=1' if brief else ''}"
     request = Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
     try:

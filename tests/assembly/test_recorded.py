@@ -48,6 +48,8 @@ def test_a_body_may_be_text_or_a_value(body: object, raw: bytes) -> None:
         ({"method": ""}, "is no HTTP method"),
         ({"path": ""}, "is no path"),
         ({"path": "/a b"}, "is no path"),
+        ({"path": "v1/models"}, "is no path; it begins with /"),
+        ({"path": "http://evil.example/v1"}, "is no path; it begins with /"),
         ({"path": "/a\r\nx: y"}, "'/a??x: y' is no path"),
         ({"path": "/v1/x", "headers": ["a: b"]}, "headers is a mapping"),
         ({"path": "/v1/x", "headers": {"a b": "c"}}, "'a b' is no name of a header"),
@@ -64,9 +66,22 @@ def test_a_wrong_request_says_what_is_wrong(value: dict[str, Any], says: str) ->
     assert says in str(raised.value)
 
 
+@pytest.mark.parametrize("value", ["\\ud800", "é", "x" * 100])
+def test_a_whole_request_is_read_whatever_characters_are_in_it(value: str) -> None:
+    found = asked(b'{"path": "/v1/x", "headers": {"a": "%b"}, "body": {"m": "%b", "n": 1}}' % (value.encode(), value.encode()))
+
+    assert found.target == b"/v1/x"
+    assert json.loads(found.body) == {"m": json.loads(f'"{value}"'), "n": 1}
+
+
+def test_numbers_that_json_does_not_know_are_no_reason_to_ask_about_something_else() -> None:
+    assert asked(b'{"path": "/v1/x", "body": {"n": NaN}}').target == b"/v1/x"
+
+
 def test_a_folder_gives_its_requests_in_name_order_and_leaves_other_files_alone(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(json.dumps(BODY) + "\n\n" + json.dumps({"id": "mine", "path": "/v1/x"}) + "\n")
     (tmp_path / "a.json").write_text(json.dumps(BODY, indent=2))
+    (tmp_path / "empty.json").write_text("")
     (tmp_path / "notes.md").write_text("# no request")
     (tmp_path / ".hidden.json").write_text("{}")
     (tmp_path / "folder.json").mkdir()
@@ -101,7 +116,7 @@ def test_a_line_that_is_a_broken_object_is_a_body_that_policies_must_cope_with(t
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [('{"model": "a"}\n{"model": "b"}\n', 2), ('{\n"model": "a"\n}\n', 1), ('{"model": "a"}\n', 1), ("", 1)],
+    [('{"model": "a"}\n{"model": "b"}\n', 2), ('{\n"model": "a"\n}\n', 1), ('{"model": "a"}\n', 1), ("", 0)],
 )
 def test_a_file_of_another_name_is_lines_when_its_first_line_is_whole(tmp_path: Path, text: str, count: int) -> None:
     file = tmp_path / "requests.txt"

@@ -266,6 +266,9 @@ def test_a_request_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None
         (["p"], "explain needs PATH and --request FILE, or --id ID"),
         (["--id", "c1", "--admin", "ftp://x"], "is no url"),
         (["--id", "c1", "--admin", ""], "is no url"),
+        (["--id", "c1", "--admin", "http://[::1"], "is no url"),
+        (["--id", "c1", "--admin", "127.0.0.1:port"], "is no url"),
+        (["--id", "c1", "--admin", "http://user:pw@127.0.0.1"], "is no url"),
     ],
 )
 def test_a_call_of_a_running_proxy_and_a_file_are_two_things(words: list[str], says: str) -> None:
