@@ -6,10 +6,11 @@ import click
 import orjson
 
 from proxy.assembly.schema import policy_schema, suite_schema
+from proxy.cli.options import of_variable
 
 
 @click.command()
-@click.option("--tests", is_flag=True, help="That of test files (*.test.yaml) instead.")
+@click.option("--tests", is_flag=True, **of_variable("TESTS"), help="That of test files (*.test.yaml) instead.")
 def schema(tests: bool) -> None:
     """Print the JSON Schema of policy files, from which editors complete and check.
 
