@@ -40,6 +40,13 @@ NAMES: Mapping[str, str] = {
     "zh": "Chinese",
 }  # fmt: skip
 _OTHERWISE = {
+    "deutsch": "de",
+    "français": "fr",
+    "español": "es",
+    "português": "pt",
+    "farsi": "fa",
+    "mandarin": "zh",
+    "bosnian": "hr",
     "no": "nb",
     "nn": "nb",
     "jp": "ja",

@@ -57,8 +57,8 @@ def share(value: Any) -> float:
     """The part of one of `0.5%` or `25%`. Raises Wrong."""
     found = _SHARE(value) if isinstance(value, str) else None
     if found is None or float(found[1]) > 100:
-        hint = f"did you mean '{value}%'?" if _is_number(value) else ""
-        raise Wrong("must be a share from 0% to 100%", hint)
+        meant = f"{value * 100:g}" if isinstance(value, float) and 0 < value < 1 else value
+        raise Wrong("must be a share from 0% to 100%", f"did you mean '{meant}%'?" if _is_number(value) else "")
     return float(found[1]) / 100
 
 
