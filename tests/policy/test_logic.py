@@ -167,6 +167,16 @@ def test_a_formula_of_many_branches_claims_nothing_and_takes_no_time() -> None:
     assert not logic().apart(spec, match("{model: x}"))
 
 
+def test_two_samples_are_alike_only_where_they_draw_by_one_name() -> None:
+    own, other = match("{sample: 10%}"), match("{sample: 10%}")
+    named = "{sample: {share: 10%, of: trial}}"
+
+    assert not logic().implies(own, other)
+    assert logic().implies(own, own)
+    assert logic().implies(match(named), match(named))
+    assert logic().never(match({"sample": "10%", "not": {"sample": "10%"}})) is None
+
+
 def test_a_long_keyword_list_is_compared_as_a_whole() -> None:
     words = [f"w{i}" for i in range(MAX_WORDS + 1)]
     one, other = match({"keywords": {"any_of": words}}), match({"keywords": {"any_of": words[:-1]}})
