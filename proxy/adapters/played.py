@@ -67,6 +67,7 @@ class Network:
     scripts: dict[str, tuple[PlaySpec, ...]] = field(default_factory=dict)
     exchanges: list[Exchange] = field(default_factory=list)
     bugs: list[Exception] = field(default_factory=list)  # of playing itself
+    senders: list[Sender] = field(default_factory=list)
     _played: dict[str, int] = field(default_factory=dict)
     caller: ContextVar[Caller] = field(default_factory=lambda: ContextVar("caller"))
     current: ContextVar[Exchange] = field(default_factory=lambda: ContextVar("exchange"))
@@ -93,7 +94,13 @@ class Network:
 
     def sender(self, declared: Declared, clock: Clock) -> Sender:
         """What an upstream's exchanges go through."""
-        return Sender(self, declared, clock)
+        sender = Sender(self, declared, clock)
+        self.senders.append(sender)
+        return sender
+
+    def running(self) -> list[str]:
+        """The upstreams that still play to somebody."""
+        return [sender.name for sender in self.senders if sender.is_playing]
 
 
 class Sender:
@@ -101,16 +108,21 @@ class Sender:
 
     def __init__(self, network: Network, declared: Declared, clock: Clock) -> None:
         self._network = network
-        self._name = declared.name
+        self.name = declared.name
         self._clock = clock
         address = declared.address
         settings = PoolSettings(ssl=_any_context() if address.scheme == "https" else None)
         self._dialler = _Dialler(network, address.host, address.port)
         self._pool = Pool(address.host, address.port, settings, clock, self._dialler)
 
+    @property
+    def is_playing(self) -> bool:
+        """Whether an exchange is under way."""
+        return self._dialler.is_playing
+
     async def send(self, request: Request, connect_s: float | None = None) -> Reply:
         """One exchange. Raises Failure."""
-        exchange = self._network.begin(self._name, request, self._clock.now())
+        exchange = self._network.begin(self.name, request, self._clock.now())
         if exchange.script.is_unconnected:
             self._dialler.drop_idle()
         token = self._network.current.set(exchange)
@@ -166,6 +178,11 @@ class _Dialler:
         protocol = factory()
         ours.attach(protocol)
         return protocol
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether something is played on a connection."""
+        return any(not server.closed and not server.is_idle for server in self._servers)
 
     def drop_idle(self) -> None:
         """As after a restart: kept connections are dead."""

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from proxy.assembly.compared import ABSENT
-from proxy.assembly.rehearse import Heard
+from proxy.assembly.heard import Heard
 from proxy.core.sse import events as events_of
 
 CONTENT = ("response.output_text.delta",)

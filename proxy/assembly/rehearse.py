@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from proxy.adapters.played import Exchange, Network
 from proxy.assembly.answer import static_reply
-from proxy.assembly.asking import Asked, asked
+from proxy.assembly.asking import asked
 from proxy.assembly.coverage import explained, facts_of
 from proxy.assembly.generation import Generation, Outside, build
+from proxy.assembly.heard import SETTLE_S, Heard, ask
 from proxy.assembly.load import Policies
 from proxy.core import virtual
-from proxy.core.body import Headers
 from proxy.core.call import Allowance, Call
 from proxy.core.clock import LoopClock
-from proxy.core.duplex import pair
-from proxy.core.faults import Failure
-from proxy.core.journal import Entry, Journal
+from proxy.core.journal import Journal
 from proxy.core.ports import CallRecord, ExchangeRecord
 from proxy.core.reply import Reply
 from proxy.core.request import Request
@@ -34,43 +31,14 @@ from proxy.core.tasks import spawn
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
 from proxy.openai.endpoints import endpoint_of
 from proxy.openai.tokens import Tokens
-from proxy.policy.case_spec import CaseSpec, LeavesSpec, RequestSpec, StepSpec, SuiteSpec
-from proxy.policy.conditions import Explained
+from proxy.policy.case_spec import CaseSpec, StepSpec, SuiteSpec
+from proxy.policy.units import duration_text
 from proxy.wire.listener import Listener
-from proxy.wire.pool import Pool
-from proxy.wire.settings import PoolSettings, ServerLimits
+from proxy.wire.settings import ServerLimits
 
-P = TypeVar("P", bound=asyncio.Protocol)
 NOW = "2026-01-05T12:00:00+00:00"  # a Monday: the time at which a case begins that names none
-PATIENCE_S = 600.0  # how long the SDKs wait for a reply, unless told otherwise
-SETTLE_S = 0.001  # after the last reply: what was let go hears of it
-
-
-@dataclass(slots=True)
-class Heard:
-    """One request and all that came of it. Times are loop times; `status` None: no head came."""
-
-    asked: Asked
-    spec: RequestSpec
-    begun: float = 0.0
-    head_at: float | None = None
-    ended: float = 0.0
-    status: int | None = None
-    headers: Headers = field(default_factory=list)
-    chunks: list[tuple[float, bytes]] = field(default_factory=list)
-    broke: str | None = None  # how the connection ended before the reply did
-    left: bool = False  # the app did, before the end
-    hung: bool = False  # because nothing came for as long as SDKs wait
-    entries: list[Entry] = field(default_factory=list)
-    matched: tuple[str, ...] = ()
-    exchanges: list[Exchange] = field(default_factory=list)
-    record: CallRecord | None = None
-    explained: list[Explained] = field(default_factory=list)  # each policy's condition, where coverage is asked for
-
-    @property
-    def data(self) -> bytes:
-        """The body, as far as it came."""
-        return b"".join(data for _, data in self.chunks)
+LOOK_S = 0.1
+BEHIND_S = 60.0  # what goes on behind the app's back, as a copy of a call does, may take so long
 
 
 @dataclass(slots=True)
@@ -145,12 +113,23 @@ class _Theatre:
             running.append(spawn(self._ask(heard, generation), "app"))
         await asyncio.gather(*running)
         self._played.took_s = max(heard.ended for heard in self._played.heard) - begun
-        await asyncio.sleep(SETTLE_S)
+        await self._finish_behind(network)
         for upstream in generation.upstreams.values():
             upstream.close()
         await asyncio.sleep(SETTLE_S)
         self._played.exchanges = network.exchanges
         self._played.bugs += [("playing an upstream", bug) for bug in network.bugs]
+
+    async def _finish_behind(self, network: Network) -> None:
+        """Lets exchanges end that nobody waits for. One that does not was forgotten: whoever receives a reply returns or closes it."""
+        await asyncio.sleep(SETTLE_S)
+        for _ in range(int(BEHIND_S / LOOK_S)):
+            if not network.running():
+                return
+            await asyncio.sleep(LOOK_S)
+        for name in network.running():
+            why = f"an exchange with {name} still runs {duration_text(BEHIND_S)} after the app has what it gets"
+            self._played.bugs.append((why, RuntimeError("whoever receives a reply returns it or closes it")))
 
     async def _until_due(self, step: StepSpec, begun: float, running: list[asyncio.Task[None]]) -> None:
         if step.at is not None:
@@ -172,64 +151,19 @@ class _Theatre:
         )
         return build(self._policies, outside)
 
-    # One request
-
     async def _ask(self, heard: Heard, generation: Generation) -> None:
-        """Sends it over a connection of its own, and writes down what comes."""
-        loop = asyncio.get_running_loop()
-        listener = Listener(lambda request: self._handle(heard, generation, request), ServerLimits(), static_reply)
-        app = Pool("127.0.0.1", 4141, PoolSettings(), self._clock, _ToListener(listener))
-        patience = _patience(heard.spec.leaves)
+        """One request, over a connection of its own."""
         if self._explains:
             sent = heard.asked
             facts = facts_of(sent.method, sent.target, sent.headers, sent.body, self._tokens, self._clock)
             heard.explained = await explained(self._policies.rules, facts)
-        heard.begun = loop.time()
-        receiving = spawn(self._receive(heard, app, heard.spec.leaves), "receive")
+        listener = Listener(lambda request: self._handle(heard, generation, request), ServerLimits(), static_reply)
         try:
-            done, _ = await asyncio.wait((receiving,), timeout=patience if patience is not None else PATIENCE_S)
-            if not done:
-                heard.left, heard.hung = True, patience is None
-                receiving.cancel()
-                await asyncio.wait((receiving,))
-            heard.ended = loop.time()
-            if not receiving.cancelled() and (bug := receiving.exception()) is not None:
-                self._played.bugs.append(("the reply cannot be received", bug))
+            await ask(heard, listener, self._clock)
+        except Exception as bug:
+            self._played.bugs.append(("the reply cannot be received", bug))
         finally:
-            app.close()
-            await asyncio.sleep(SETTLE_S)
             listener.close()
-
-    async def _receive(self, heard: Heard, app: Pool, leaves: LeavesSpec | None) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            reply = await app.send(heard.asked.request())
-        except Failure as failure:
-            heard.broke = failure.detail
-            return
-        heard.head_at, heard.status, heard.headers = loop.time(), reply.status, reply.headers
-        enough = asyncio.Event()
-
-        def take(data: bytes) -> None:
-            heard.chunks.append((loop.time(), data))
-            if leaves is not None and leaves.chunks is not None and len(heard.chunks) >= leaves.chunks:
-                enough.set()
-
-        async def pipe() -> None:
-            try:
-                await reply.body.pipe(take)
-            except Failure as failure:
-                heard.broke = failure.detail
-
-        piping = spawn(pipe(), "pipe")
-        leaving = spawn(enough.wait(), "leave")
-        try:
-            await asyncio.wait((piping, leaving), return_when=asyncio.FIRST_COMPLETED)
-            heard.left = not piping.done()
-        finally:
-            piping.cancel()
-            leaving.cancel()
-            reply.close()
 
     async def _handle(self, heard: Heard, generation: Generation, request: Request) -> Reply:
         """What the data port's handler does: a request becomes a call."""
@@ -277,31 +211,12 @@ class _Recorder:
         pass
 
 
-class _ToListener:
-    """The app's network: each connection is one to the data port."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    async def connect(self, factory: Callable[[], P]) -> P:
-        """A new connection."""
-        ours, theirs = pair(asyncio.get_running_loop())
-        theirs.attach(self._listener.protocol())
-        protocol = factory()
-        ours.attach(protocol)
-        return protocol
-
-
 @lru_cache(maxsize=1)
 def _tokens() -> Tokens:
     """One for all cases: what it remembers is what texts count, and depends on nothing else."""
     tokens = Tokens()
     tokens.load()
     return tokens
-
-
-def _patience(leaves: LeavesSpec | None) -> float | None:
-    return leaves.after if leaves is not None and leaves.after is not None else None
 
 
 def _without_tls_files(policies: Policies) -> Policies:

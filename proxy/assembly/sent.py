@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from proxy.adapters.played import Exchange
 from proxy.assembly.compared import Miss, Path, body_differences, header_differences, json_of, like, shown
-from proxy.assembly.rehearse import Heard
+from proxy.assembly.heard import Heard
 from proxy.policy.expect_spec import ExpectSpec, SentSpec
 
 ONE_HOP = frozenset((b"host", b"connection", b"keep-alive", b"te", b"upgrade", b"proxy-connection", b"transfer-encoding"))

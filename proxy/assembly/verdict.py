@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from proxy.assembly.compared import ABSENT, Miss, Path, body_differences, differences, header_differences, shown
+from proxy.assembly.heard import PATIENCE_S, Heard
 from proxy.assembly.load import Policies
 from proxy.assembly.received import Received
-from proxy.assembly.rehearse import PATIENCE_S, Heard, Played
+from proxy.assembly.rehearse import Played
 from proxy.assembly.sent import exchange_differences
 from proxy.assembly.suite import Case
 from proxy.core.journal import Entry

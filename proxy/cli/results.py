@@ -12,7 +12,7 @@ import click
 from proxy.adapters.played import Exchange
 from proxy.assembly.compared import Miss, shown
 from proxy.assembly.coverage import Coverage, Point
-from proxy.assembly.rehearse import Heard
+from proxy.assembly.heard import Heard
 from proxy.assembly.sent import sent_as
 from proxy.assembly.trial import Tried
 from proxy.assembly.verdict import Verdict, told

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as Xml
 import orjson
 
 from proxy.assembly.coverage import Coverage
-from proxy.assembly.rehearse import Heard
+from proxy.assembly.heard import Heard
 from proxy.assembly.sent import sent_as
 from proxy.assembly.trial import Tried
 from proxy.assembly.verdict import Verdict

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from proxy.assembly.asking import asked
+from proxy.assembly.heard import Heard
 from proxy.assembly.received import Received
-from proxy.assembly.rehearse import Heard
 from proxy.openai.answers import Said, ToolCall, whole
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.events import stream_of

@@ -169,3 +169,37 @@ def test_certificates_of_production_are_not_read(tmp_path: Path) -> None:
     found = played(tmp_path, "request: {prompt: Hi, headers: {x-to: groq}}", policies)
 
     assert found.heard[0].exchanges[0].upstream == "groq"
+
+
+def test_an_exchange_that_somebody_forgets_is_told(tmp_path: Path) -> None:
+    kept: list[Reply] = []
+
+    async def forgets(self: Rewrite, call: Call, inner: Service) -> Reply:
+        kept.append(await inner(call))
+        return await inner(call)
+
+    original = Rewrite.__call__
+    Rewrite.__call__ = forgets  # type: ignore[method-assign]
+    try:
+        forgotten = played(tmp_path, f"{HI}, upstreams: {{openai: [{{stall: body}}, ok]}}")
+        late = played(tmp_path, f"{HI}, upstreams: {{openai: [{{reply: late, first: 20s}}, ok]}}")
+    finally:
+        Rewrite.__call__ = original  # type: ignore[method-assign]
+
+    assert [what for what, _ in forgotten.bugs] == ["an exchange with openai still runs 1m after the app has what it gets"]
+    assert late.bugs == []
+    assert [each.status for each in late.exchanges] == [200, 200]
+
+
+def test_conditions_on_the_time_see_the_time_of_the_case(tmp_path: Path) -> None:
+    policies = """
+version: 1
+policies:
+  - name: nights
+    match: {schedule: {days: [mon], hours: "22:00-06:00", zone: Europe/Berlin}}
+    apply: {rewrite: {model: night}}
+"""
+    day = played(tmp_path, HI, policies)
+    night = played(tmp_path, f"{HI}, now: '2026-01-05T23:30:00+01:00'", policies)
+
+    assert [call.matched for call in (*day.heard, *night.heard)] == [(), ("nights",)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.adapters.played import Exchange
 from proxy.assembly.asking import asked
-from proxy.assembly.rehearse import Heard
+from proxy.assembly.heard import Heard
 from proxy.assembly.sent import exchange_differences, model_of, sent_as
 from proxy.policy.case_spec import RequestSpec
 from proxy.policy.expect_spec import ExpectSpec
