@@ -17,8 +17,11 @@ from proxy.policy.complexity_words import Found, Lexicon
 
 UP, DOWN = 1, -1
 FEW_TOOLS = 3  # from here on tools tell of work in several steps
-SHORT_WORDS = 14  # up to here a question that asks to recall something is one, whatever it is about
+FACT_IS_SHORT = 14  # up to here a question that asks to recall something is one, whatever it is about
 TALK_WORDS = 8
+WRITE_PLACES = 4  # of the first words, where `write` and its like are an order
+SHORT_WORDS = 12  # from here on an asking is not short
+HARD_SHARE = 0.5  # of what shortness counts where a hard thing is asked: it is no sign of ease there
 TOLD_WORDS = 6
 FOREIGN_WORDS = 6  # of plain letters without one that English cannot do without
 RECALL_PLACES = 6  # of the first words, where a question for a fact says that it is one
@@ -36,9 +39,10 @@ HARD = ("prove", "why", "advise", "make", "weigh", "trouble", "reckon", "expert"
 EASY = ("recall", "shift", "pick", "small", "snippet", "brief", "talk", "home")
 FACT_WORDS = 20  # a question of this length is hardly one for a fact alone
 NOTHING = Found((), 0, MappingProxyType({}))
-_ORDERS = frozenset(("shift", "pick", "small", "write", "talk"))
+_ORDERS = frozenset(("shift", "pick", "small", "talk"))
 _PLAIN_ORDER = frozenset(("shift", "pick"))
-_IMPERATIVES = ("prove", "why", "make", "weigh", "reckon", "more")
+_IMPERATIVES = ("prove", "why", "make", "weigh", "reckon", "more", "write", "asks")
+_SHORT_AND_HARD = frozenset(("prove", "why", "make", "weigh", "trouble", "reckon"))
 _NOT_PLAIN = frozenset(("prove", "why", "weigh", "reckon", "trouble"))
 _MODEST = frozenset(("shift", "pick", "small", "snippet", "brief", "recall", "talk"))
 _NOT_FOR_TEXT = _NOT_PLAIN | {"make", "expert"}
@@ -124,7 +128,7 @@ def _cuts(asking: str) -> Iterator[tuple[str, str]]:
 
 def _recalls(found: Found) -> bool:
     """A short question for a fact says so at its beginning, and does not begin with an order."""
-    if found.size > SHORT_WORDS or min(found.places.get("recall", (RECALL_PLACES,))) >= RECALL_PLACES:
+    if found.size > FACT_IS_SHORT or min(found.places.get("recall", (RECALL_PLACES,))) >= RECALL_PLACES:
         return False
     return not any(0 in found.places.get(name, ()) for name in ("prove", "why", "make", "weigh", "write"))
 
@@ -146,6 +150,13 @@ class Signal:
     direction: int  # UP: can only make a request look more complex; DOWN: less
     value: Callable[[View], float] | None = None  # None: how often the class of its name stands in the asking
     given: float | None = None  # a weight by judgement, where the labelled prompts have none of it
+
+
+def _short(view: View) -> float:
+    if view.found.size >= SHORT_WORDS:
+        return 0.0
+    is_hard = not view.recalls and not _SHORT_AND_HARD.isdisjoint(view.found.places)
+    return (1 - view.found.size / SHORT_WORDS) * (HARD_SHARE if is_hard else 1.0)
 
 
 def _asks_fact(view: View) -> float:
@@ -170,7 +181,7 @@ def _tells(view: View) -> float:
     told = places.get("situation", ())
     if view.opening in told or 0 in told:
         return 1.0
-    return 1.0 if any(0 < at < TOLD_WORDS for at in places.get("verb", ())) and not view.found.starts("asks") else 0.0
+    return 1.0 if any(0 < at < TOLD_WORDS for at in places.get("verb", ())) else 0.0
 
 
 def _unknown(view: View) -> float:
@@ -184,7 +195,8 @@ def _talk(view: View) -> float:
 
 
 def _write(view: View) -> float:
-    return 1.0 if "write" in view.found.places and _MODEST.isdisjoint(view.found.places) else 0.0
+    places = view.found.places
+    return 1.0 if min(places.get("write", (WRITE_PLACES,))) < WRITE_PLACES and _MODEST.isdisjoint(places) else 0.0
 
 
 def _note(view: View) -> float:
@@ -226,7 +238,7 @@ def _system_is_narrow(view: View) -> float:
 
 SIGNALS: dict[str, Signal] = {
     "length": Signal("words of the asking (log)", UP, lambda v: log2(1 + v.found.size) / 5),
-    "short": Signal("a very short asking", DOWN, lambda v: max(0.0, 1 - v.found.size / 12)),
+    "short": Signal("a very short asking; less so one of a hard kind", DOWN, _short),
     "sentences": Signal("sentences after the first", UP, _sentences),
     "questions": Signal("questions after the first", UP, _questions),
     "fact": Signal("opens as a question for a fact, and is short", DOWN, _asks_fact),
