@@ -363,3 +363,10 @@ def test_uvloops_time_is_told_finer_than_its_whole_milliseconds() -> None:
 
     assert fraction_ms > 1e-3
     assert abs(apart_s) < 0.1  # the same base: a deadline made of one holds for the other
+
+
+async def test_the_wall_clock_of_a_test_can_be_set_to_a_time() -> None:
+    clock = LoopClock(asyncio.get_running_loop())
+    clock.anchor(1_772_539_200 * 10**9)
+
+    assert 0 <= clock.wall_ns() - 1_772_539_200 * 10**9 < 60 * 10**9
