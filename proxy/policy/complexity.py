@@ -53,7 +53,7 @@ class Scale:
 
     def score(self, request: Request) -> Score:
         """The score of a request. One without text scores 1."""
-        if not request.last or (len(request.last) < BLANK_CHARS and request.last.isspace()):
+        if not request.last[:BLANK_CHARS].strip() and not request.last[-BLANK_CHARS:].strip():
             return Score(1.0)
         weights = self._weights
         found = {name: (value, weights[name] * value) for name, value in values(view(request, self._lexicon)).items()}

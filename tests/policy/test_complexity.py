@@ -41,6 +41,7 @@ def verdict(match: dict[str, Any], **seen: Any) -> bool | None:
         ({"not": {"complexity": {"below": 0.4}}}, HARD, True),
         ({"complexity": {"below": 0.4}}, "", False),
         ({"complexity": {"below": 0.4}}, " \n ", False),
+        ({"complexity": {"below": 0.4}}, "\n" * 100_000, False),
         ({"questions": {"at_least": 3}}, "Who? When? Where?", True),
         ({"questions": {"at_least": 3}}, "Who? When?", False),
         ({"questions": {"below": 1}}, "Tell me.", True),
