@@ -102,22 +102,22 @@ class _Theatre:
         clock.anchor(int(datetime.fromisoformat(self._now).timestamp() * 1e9))
         self._network = network = Network()
         network.set(self._scripts)
-        generation = self._generation = self._built(clock, network)
+        self._played.exchanges = network.exchanges
+        generation = self._built(clock, network)
         begun = clock.now()
         running: list[asyncio.Task[None]] = []
         for step in self._case.steps or (StepSpec.model_construct(request=self._case.request, after=None, at=None, upstreams={}),):
-            await self._until_due(step, begun, running)
             heard = Heard(asked(step.request), step.request)
             self._played.heard.append(heard)
-            network.set(step.upstreams)
-            running.append(spawn(self._ask(heard, generation), "app"))
+            if step.at is None:
+                await asyncio.gather(*running)
+            running.append(spawn(self._step(step, heard, generation, begun), "step"))
         await asyncio.gather(*running)
         self._played.took_s = max(heard.ended for heard in self._played.heard) - begun
         await self._finish_behind(network)
         for upstream in generation.upstreams.values():
             upstream.close()
         await asyncio.sleep(SETTLE_S)
-        self._played.exchanges = network.exchanges
         self._played.bugs += [("playing an upstream", bug) for bug in network.bugs]
 
     async def _finish_behind(self, network: Network) -> None:
@@ -131,13 +131,12 @@ class _Theatre:
             why = f"an exchange with {name} still runs {duration_text(BEHIND_S)} after the app has what it gets"
             self._played.bugs.append((why, RuntimeError("whoever receives a reply returns it or closes it")))
 
-    async def _until_due(self, step: StepSpec, begun: float, running: list[asyncio.Task[None]]) -> None:
-        if step.at is not None:
-            await asyncio.sleep(max(0.0, begun + step.at - self._clock.now()))
-            return
-        if running:
-            await asyncio.gather(*running)
-        await asyncio.sleep(step.after or 0.0)
+    async def _step(self, step: StepSpec, heard: Heard, generation: Generation, begun: float) -> None:
+        """One request, at its time."""
+        wait_s = begun + step.at - self._clock.now() if step.at is not None else step.after or 0.0
+        await asyncio.sleep(max(0.0, wait_s))
+        self._network.set(step.upstreams)
+        await self._ask(heard, generation)
 
     def _built(self, clock: LoopClock, network: Network) -> Generation:
         outside = Outside(

@@ -63,6 +63,13 @@ def test_steps_come_one_after_the_other_or_at_their_times(tmp_path: Path) -> Non
     assert [len(heard.exchanges) for heard in found.heard] == [1, 1, 1, 1]
 
 
+def test_a_step_with_a_time_of_its_own_holds_up_no_other(tmp_path: Path) -> None:
+    found = played(tmp_path, "steps: [{request: {prompt: a}, at: 2s}, {request: {prompt: b}, at: 1s}]")
+
+    assert [round(heard.begun - found.heard[1].begun) for heard in found.heard] == [1, 0]
+    assert [b'"b"' in each.body for each in found.exchanges] == [True, False]
+
+
 def test_scripts_go_on_over_the_steps_and_may_be_set_anew(tmp_path: Path) -> None:
     steps = "steps: [{request: {prompt: a}}, {request: {prompt: b}}, {request: {prompt: c}, upstreams: {openai: three}}]"
     found = played(tmp_path, f"{steps}, upstreams: {{openai: [one, two]}}")
