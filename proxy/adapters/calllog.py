@@ -152,6 +152,7 @@ def line_of(record: CallRecord, target: bytes, headers: Headers) -> Line:
         headers,
         journal.entries,
         trace.trace_id if trace is not None else 0,
+        journal.labels_of_acted() if journal.labels else None,
     )
 
 
@@ -160,7 +161,7 @@ def as_json(line: Line) -> bytes:
     if len(line) == 4:
         return _dumped(told(line))
     wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault, detail, started, head, ended, exchanges, *more = line
-    origin, headers, entries, trace_id = more
+    origin, headers, entries, trace_id, labels = more
     level = "error" if outcome is Outcome.FAILED or (status is not None and status >= 500) else "info"
     request = (_requested if len(target) <= TEXT_CHARS else _requested.__wrapped__)(method, target, endpoint)
     ms = (ended - started) * 1e3
@@ -187,7 +188,7 @@ def as_json(line: Line) -> bytes:
     if trace_id:
         text += f',"trace_id":"{trace_id:032x}"'
     if entries:
-        text += "," + _dumped(_decided(entries))[1:-2].decode()
+        text += "," + _dumped(_decided(entries, labels))[1:-2].decode()
     return (text + "}\n").encode()
 
 
@@ -229,6 +230,7 @@ def as_text(line: Line) -> bytes:
     parts += ["client left"] if "client_left" in said else []
     parts += [f"exchanges={said['exchanges']}"] if said["exchanges"] > 1 else []
     parts += [f"policies={','.join(said['policies'])}"] if "policies" in said else []
+    parts += [f"labels={','.join(f'{name}={value}' for name, value in said['labels'].items())}"] if "labels" in said else []
     decisions = said.get("decisions", ())
     shadows = dict.fromkeys(str(each["policy"]) for each in decisions if "shadow" in each and "policy" in each)
     parts += [f"shadow={','.join(shadows)}"] if shadows else []
@@ -246,7 +248,7 @@ def told(line: Line) -> dict[str, Any]:
         said = {"ts": _timestamp(wall_ns), "level": level, "message": text}
         return said if error is None else {**said, "error": error}
     (wall_ns, id, method, target, endpoint, asked, to, status, outcome, fault, detail) = line[:11]
-    (started, head, ended, exchanges, origin, headers, entries, trace_id) = line[11:]
+    (started, head, ended, exchanges, origin, headers, entries, trace_id, labels) = line[11:]
     failed = outcome is Outcome.FAILED or (status is not None and status >= 500)
     said = {
         "ts": _timestamp(wall_ns),
@@ -276,7 +278,7 @@ def told(line: Line) -> dict[str, Any]:
     if trace_id:
         said["trace_id"] = f"{trace_id:032x}"
     if entries:
-        said.update(_decided(entries))
+        said.update(_decided(entries, labels))
     return said
 
 
@@ -289,10 +291,15 @@ def _destination(asked: str | None, to: Target | None) -> dict[str, Any]:
     return said
 
 
-def _decided(entries: list[Entry]) -> dict[str, Any]:
-    acted = list(dict.fromkeys([entry.policy for entry in entries if entry.acted and entry.policy is not None]))
-    decisions = [_decision(entry) for entry in entries]
-    return {"policies": acted, "decisions": decisions} if acted else {"decisions": decisions}
+def _decided(entries: list[Entry], labels: dict[str, str] | None) -> dict[str, Any]:
+    """What policies did; the labels of those that acted."""
+    said: dict[str, Any] = {}
+    if acted := list(dict.fromkeys([entry.policy for entry in entries if entry.acted and entry.policy is not None])):
+        said["policies"] = acted
+    if labels:
+        said["labels"] = {_bounded(name): _bounded(value) for name, value in labels.items()}
+    said["decisions"] = [_decision(entry) for entry in entries]
+    return said
 
 
 def _decision(entry: Entry) -> dict[str, object]:

@@ -264,3 +264,20 @@ def test_a_line_put_together_by_hand_says_what_the_plain_way_says(changes: dict[
 
     assert as_json(line).count(b"\n") == 1
     assert json.loads(as_json(line)) == json.loads(json.dumps(told(line), default=str))
+
+
+def test_labels_of_the_policies_that_acted_are_in_the_line(pipe: Pipe) -> None:
+    call = a_call()
+    call.journal.labels = (("small", (("team", "pay"), ("cost", "low"))), ("idle", (("team", "other"),)))
+    call.journal.note("rewrite", "small", acted=True)
+    lines = written(pipe, a_record(call))
+
+    assert json.loads(lines)["labels"] == {"team": "pay", "cost": "low"}
+
+
+def test_labels_are_in_the_line_for_a_person(pipe: Pipe) -> None:
+    call = a_call()
+    call.journal.labels = (("small", (("team", "pay"),)),)
+    call.journal.note("rewrite", "small", acted=True)
+
+    assert " policies=small labels=team=pay call=" in written(pipe, a_record(call), text=True)
