@@ -32,26 +32,27 @@ class _Selected(click.ParamType):  # type: ignore[type-arg]
 @click.command()
 @policies_argument
 @click.option(
+    "--select",
     "-k",
     "wanted",
     type=_Selected(),
-    **of_variable("TEST_CASES"),
+    **of_variable("SELECT"),
     help="Only cases whose file or name has these words; with and, or, not and ( ).",
 )
-@click.option("-x", "stops", is_flag=True, **of_variable("TEST_STOP"), help="Stop at the first failure.")
-@click.option("-v", "--verbose", is_flag=True, **of_variable("TEST_VERBOSE"), help="Tell each case.")
+@click.option("--exitfirst", "-x", "stops", is_flag=True, **of_variable("EXITFIRST"), help="Stop at the first failure.")
+@click.option("--verbose", "-v", is_flag=True, **of_variable("VERBOSE"), help="Tell each case.")
 @click.option(
     "--coverage",
     "lists",
     is_flag=True,
-    **of_variable("TEST_COVERAGE"),
+    **of_variable("COVERAGE"),
     help="List the policies, conditions and settings that no case shows.",
 )
 @click.option(
     "--min-coverage",
     type=click.FloatRange(0, 100),
     metavar="PERCENT",
-    **of_variable("TEST_MIN_COVERAGE"),
+    **of_variable("MIN_COVERAGE"),
     help="Fail where less than this is shown.",
 )
 @click.option("--require-tests", is_flag=True, **of_variable("REQUIRE_TESTS"), help="Fail where a policy file has no test file.")
@@ -67,7 +68,7 @@ class _Selected(click.ParamType):  # type: ignore[type-arg]
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    **of_variable("TEST_OUTPUT"),
+    **of_variable("OUTPUT"),
     help="Write the report there, and text here.",
 )
 @no_secrets
