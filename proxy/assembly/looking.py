@@ -16,8 +16,8 @@ from proxy.assembly.answer import Answer
 from proxy.assembly.engine import Engine
 from proxy.assembly.generation import tokens_for
 from proxy.assembly.load import Policies
-from proxy.assembly.recorded import Asked
 from proxy.assembly.onion import Core
+from proxy.assembly.recorded import Asked
 from proxy.assembly.rules import Rule
 from proxy.assembly.shelf import Shelf
 from proxy.assembly.stack import INSIDE, PLACES
@@ -28,6 +28,7 @@ from proxy.core.journal import Entry, Journal
 from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
 from proxy.core.service import fixed
+from proxy.kinds.prime import Identity
 from proxy.openai.endpoints import Endpoint, endpoint_of
 from proxy.openai.payload import Payload
 from proxy.openai.tokens import Tokens
@@ -109,7 +110,7 @@ class Looking:
         home = policies.upstreams.get(policies.home)
         self.renames = home is not None and bool(home.spec.models)
         self._seen: dict[Journal, Exchange] = {}
-        core = Core(self._send, lambda layer, bug: None, inside=INSIDE)
+        core = Core(self._send, lambda layer, bug: None, prime=Identity(), inside=INSIDE)  # what it answers is nobody's to judge
         engine = Engine(self.rules, self.shelf, core, tokens=self.tokens, holds_all=self.renames)
         self._service = fixed((Answer(),), engine)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.core.body import Body, Headers
 from proxy.core.call import Target
@@ -58,6 +58,7 @@ class Reply:
         "marks",
         "named",
         "origin",
+        "reading",
         "reason",
         "status",
         "target",
@@ -76,6 +77,7 @@ class Reply:
         self.origin = "upstream"  # or `static`, `cache`
         self.target: Target | None = None  # that answered
         self.fault: Fault | None = None  # classified once, by who looked at its beginning
+        self.reading: Any = None  # a `proxy.openai.reply_reading.Reading` of it, where `prime` has looked: one parser for whoever asks
         self.last_words: Callable[[Failure], bytes | None] | None = None  # what to tell a client whose stream breaks after the commit
 
     def header(self, name: bytes) -> bytes | None:

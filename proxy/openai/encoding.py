@@ -1,4 +1,5 @@
-"""encoding -- a compressed request body, unpacked to be read: never more of it than a body that came unpacked may have.
+"""encoding -- compressed bodies, unpacked to be read: a request whole, never more of it than a body that came unpacked may have; a reply
+as it comes.
 
 Cost: about 3 ms a MiB of what comes out.
 """
@@ -6,6 +7,7 @@ Cost: about 3 ms a MiB of what comes out.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 from proxy.openai.unread import Unread
 
@@ -42,3 +44,75 @@ def decoded(raw: bytes, encoding: bytes) -> bytes:
     except zlib.error as error:
         raise Unread(f"not {name.decode()} data") from error
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+Unpack = Callable[[bytes], bytes]
+MOST_AT_ONCE = 4 * 1024 * 1024  # out of one chunk: what is more is no answer of a model
+
+
+def unpacker(encoding: bytes) -> Unpack | None:
+    """Unpacks the chunks of a reply as they come, as a copy; None where this encoding cannot be read here.
+
+    What it gives raises Unread at data that are not what they are said to be, or that unpack to more than `MOST_AT_ONCE`.
+    """
+    name = encoding.strip().lower()
+    try:
+        make = _UNPACKERS.get(name)
+        return make() if make is not None else None
+    except ImportError:
+        return None
+
+
+def _inflating() -> Unpack:
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+    def unpack(data: bytes) -> bytes:
+        try:
+            out = inflate.decompress(data, MOST_AT_ONCE)
+        except zlib.error as error:
+            raise Unread("not the data that its encoding says") from error
+        if inflate.unconsumed_tail:
+            raise Unread(f"over {MOST_AT_ONCE >> 20} MiB out of one chunk")
+        return out
+
+    return unpack
+
+
+def _brotli() -> Unpack:
+    import brotli
+
+    decoder = brotli.Decompressor()
+
+    def unpack(data: bytes) -> bytes:
+        try:
+            out: bytes = decoder.process(data, output_buffer_limit=MOST_AT_ONCE)
+        except brotli.error as error:
+            raise Unread("not the data that its encoding says") from error
+        if not decoder.can_accept_more_data():
+            raise Unread(f"over {MOST_AT_ONCE >> 20} MiB out of one chunk")
+        return out
+
+    return unpack
+
+
+def _zstd() -> Unpack:
+    import zstandard
+
+    decoder = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
+
+    def unpack(data: bytes) -> bytes:
+        try:
+            return decoder.decompress(data)
+        except zstandard.ZstdError as error:
+            raise Unread("not the data that its encoding says") from error
+
+    return unpack
+
+
+_UNPACKERS: dict[bytes, Callable[[], Unpack]] = {
+    b"gzip": _inflating,
+    b"x-gzip": _inflating,
+    b"deflate": _inflating,
+    b"br": _brotli,
+    b"zstd": _zstd,
+}

@@ -9,6 +9,9 @@ import json
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from proxy.core.faults import Fault
+from proxy.openai.endpoints import Endpoint
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
@@ -44,3 +47,25 @@ CODES = MappingProxyType(
 def error_body(message: str, code: str, type: str = "chassis_error", param: str | None = None) -> bytes:
     """An error as the API writes it, in ASCII: any message is carried, lone surrogates too."""
     return json.dumps({"error": {"message": message, "type": type, "param": param, "code": code}}).encode("ascii")
+
+
+def code_of(fault: Fault) -> str:
+    """Our code for what went wrong with an upstream."""
+    return _OF_FAULT.get(fault, "upstream_unavailable")
+
+
+_OF_FAULT = MappingProxyType(
+    {Fault.TIMEOUT: "upstream_timeout", Fault.TRUNCATED: "upstream_truncated", Fault.INVALID: "invalid_reply"}
+)
+
+
+def error_event(endpoint: str, message: str, code: str, number: int = 0, type: str = "chassis_error") -> bytes:
+    """An error as an event of a stream: the SDKs raise at it. `number`: the next sequence number, of Responses.
+
+    That of Responses says it twice: flat, as the API's reference has it, and in `error`, without which openai-python does not raise.
+    """
+    said = {"message": message, "type": type, "param": None, "code": code}
+    if endpoint != Endpoint.RESPONSES:
+        return b"data: " + json.dumps({"error": said}).encode("ascii") + b"\n\n"
+    event = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": number, "error": said}
+    return b"event: error\ndata: " + json.dumps(event).encode("ascii") + b"\n\n"

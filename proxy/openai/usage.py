@@ -93,6 +93,22 @@ class ReplyReader:
             return usage
         return usage
 
+    def late(self) -> bytes:
+        """The last events of a stream that came unpacked: at least the last `LATE_BYTES` of it but for an event that began before."""
+        kept: list[bytes] = []
+        size = 0
+        for chunks in (self._tail, self._head):
+            for data in reversed(chunks):
+                kept.append(data)
+                size += len(data)
+                if size >= LATE_BYTES:
+                    return b"".join(reversed(kept))
+        return b"".join(reversed(kept))
+
+    def kept(self) -> bytes:
+        """All that is kept of it."""
+        return b"".join((*self._head, *self._tail))
+
     def _split_head(self) -> None:
         data = b"".join(self._head)
         self._head = [data[:HEAD_BYTES]]
@@ -110,14 +126,14 @@ class ReplyReader:
         if self._encoding not in (b"", b"identity"):
             if lost:
                 return
-            whole = _unpacked(head + tail, self._encoding)
+            whole = unpacked(head + tail, self._encoding)
             head, tail, lost = whole[:HEAD_BYTES], whole[HEAD_BYTES:], False
             if len(tail) > TAIL_BYTES:
                 tail, lost = tail[-TAIL_BYTES:], True
         if _is_stream(head):
             _read_stream(usage, head, tail, lost)
         elif not lost and isinstance(reply := _json(head + tail), dict):
-            _read_object(usage, reply)
+            read_object(usage, reply)
         else:
             _read_ends(usage, head, tail)
 
@@ -129,7 +145,7 @@ def _read_stream(usage: Usage, head: bytes, tail: bytes, lost: bool) -> None:
     early = body[: len(body) - len(late)]
     first = next((event.data for event in events(head[:FIRST_BYTES]) if event.data), b"")
     if isinstance(said := _json(first), dict):
-        _read_object(usage, said)
+        read_object(usage, said)
         usage.finish_reasons = ()
     reasons: list[str] = []
     marks = FINISHED if b'"usage"' in late else (*FINISHED, b'"usage"')
@@ -146,7 +162,7 @@ def _read_events(usage: Usage, block: bytes) -> list[str]:
     reasons: list[str] = []
     for event in events(block):
         if event.data is not None and _worth(event.data) and isinstance(said := _json(event.data), dict):
-            _read_object(usage, said)
+            read_object(usage, said)
             reasons += usage.finish_reasons
             usage.finish_reasons = ()
     return reasons
@@ -158,7 +174,7 @@ def _from_next_event(tail: bytes) -> bytes:
     return tail[found.end() :] if found is not None else b""
 
 
-def _read_object(usage: Usage, reply: dict[str, object]) -> None:
+def read_object(usage: Usage, reply: dict[str, object]) -> None:
     """A plain reply, or the data of one event."""
     inner = reply.get("response")
     if isinstance(inner, dict):
@@ -234,7 +250,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _unpacked(data: bytes, encoding: bytes) -> bytes:
+def unpacked(data: bytes, encoding: bytes) -> bytes:
     """A bounded, decoded copy; of a reply that was cut, what came of it."""
     unpack = _UNPACK.get(encoding)
     return unpack(data) if unpack is not None else b""
