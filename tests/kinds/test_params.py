@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from proxy.core.call import Call
-from proxy.kinds.params import KIND, NOT_PARAMETERS, ParamsSpec
+from proxy.kinds.params import KIND
+from proxy.policy.edits import NOT_PARAMETERS, ParamsSpec
 from tests.kinds.layering import POLICY, observed, through
 from tests.scripted import a_call
 
