@@ -139,6 +139,7 @@ class Metrics(Collector):
             "chassis_label_calls_total", "Calls on which a policy with this label acted.", "label", "value", "status_class"
         )
         self.layer_faults = counter("chassis_layer_faults_total", "Layers that broke and were passed over.", "layer")
+        self.oddities = counter("chassis_upstream_oddities_total", "What an upstream does that the API does not.", "upstream", "what")
         self.unknown_conditions = counter("chassis_unknown_conditions_total", "Conditions that could not be told.", "why")
         self.reload_failures = counter("chassis_reload_failures_total", "Policies that were refused at a reload.")
         self.log_dropped = counter("chassis_log_dropped_total", "Log lines that found the queue full, or their reader gone.")

@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from proxy.core.body import Body, Headers
 from proxy.core.call import Call
-from proxy.core.faults import Failure, Fault, Refusal
+from proxy.core.faults import Failure, Refusal
 from proxy.core.reply import Reply
 from proxy.core.request import Framing
 from proxy.core.service import Service
-from proxy.openai.errors import CODES, error_body
+from proxy.openai.errors import CODES, code_of, error_body
 
 REASONS = {
     400: b"Bad Request",
@@ -37,7 +37,6 @@ REASONS = {
     505: b"HTTP Version Not Supported",
     508: b"Loop Detected",
 }
-OF_FAULT = {Fault.TIMEOUT: "upstream_timeout", Fault.TRUNCATED: "upstream_truncated", Fault.INVALID: "invalid_reply"}
 
 
 def static_reply(status: int, code: str, message: str, headers: Headers | None = None) -> Reply:
@@ -62,7 +61,7 @@ def refused(refusal: Refusal) -> Reply:
 
 def failed(failure: Failure) -> Reply:
     """The reply for a Failure: 504 for a timeout, else 502."""
-    code = OF_FAULT.get(failure.fault, "upstream_unavailable")
+    code = code_of(failure.fault)
     reply = static_reply(CODES[code].status, code, f"{failure.fault.value}: {failure.detail}")
     reply.fault = failure.fault
     return reply

@@ -10,12 +10,12 @@ Cost: 12 µs a plain reply of 1 KB, its JSON parsed once for all who ask; 25 µs
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from proxy.core.body import Body
 from proxy.core.call import Call
 from proxy.core.clock import Clock
 from proxy.core.faults import PEEK_BYTES, Failure, Fault, classify
+from proxy.core.journal import Journal
 from proxy.core.reply import Reply
 from proxy.core.request import LENGTH
 from proxy.core.service import Service
@@ -83,8 +83,8 @@ class Prime:
             return
         where = _upstream(call, reply)
         body = reply.body
-        note = partial(call.journal.note, "oddity", upstream=where)
-        reading = StreamReading(Endpoint(call.endpoint), self._now, where, unpack, partial(_odd, note, _wants_usage(call)))
+        over = partial(_ended, call.journal, where, _wants_usage(call))
+        reading = StreamReading(Endpoint(call.endpoint), self._now, where, unpack, over)
         body.attach(reading)
         reply.reading = reading
         reply.last_words = reading.last_words
@@ -98,12 +98,12 @@ class Prime:
             await body.until(None, PEEK_BYTES)
             reply.fault = Fault.BAD_REPLY
             if asked and reading.is_json:
-                note(what="json_for_stream")
+                _odd(call.journal, where, "json_for_stream")
         elif reading.bad or reading.error or reading.is_garbage or (body.ended and not reading.any_event):
             reply.fault = Fault.BAD_REPLY
         elif asked is False:
             reply.fault = Fault.BAD_REPLY
-            note(what="stream_for_json")
+            _odd(call.journal, where, "stream_for_json")
 
     async def _whole(self, call: Call, reply: Reply, asked: bool | None) -> None:
         body = reply.body
@@ -152,13 +152,18 @@ async def _until_its_end(reply: Reply) -> None:
         reply.fault = classify(reply)
 
 
-def _odd(note: Any, wants_usage: bool, reading: StreamReading) -> None:
+def _odd(journal: Journal, upstream: str, what: str) -> None:
+    """Notes one of `oddities.WHAT`, to be counted."""
+    journal.note("oddity", upstream=upstream, what=what)
+
+
+def _ended(journal: Journal, upstream: str, wants_usage: bool, reading: StreamReading) -> None:
     """Notes what was odd of a stream, at its own end."""
     if reading.said & ERROR or reading.bad or not reading.any_event:
         return
     has_done = reading.endpoint != Endpoint.RESPONSES
     for what in reading.oddities.found(bool(reading.said & DONE), has_done, wants_usage):
-        note(what=what)
+        _odd(journal, upstream, what)
 
 
 def unencoded(call: Call) -> Call:

@@ -24,6 +24,7 @@ from proxy.core.service import Service
 from proxy.core.stage import Stage
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload
+from proxy.openai.reply_reading import Reading
 from proxy.openai.unread import Unread
 from proxy.openai.usage import ReplyReader
 
@@ -61,25 +62,22 @@ class CallTelemetry:
         record = CallRecord(call, self._clock, request.received or self._now())
         if self._begin is not None:
             record.trace = self._begin(request.headers)
-        here = None  # a body that came with its head needs no stage
         if self._reads and request.framing is not NONE:
             body = request.body
             if not body.ended:
                 if _is_json(request):
                     body.attach(_Asked(call))
             elif body.size <= READ_BYTES:
-                here = body.peek()
+                record.unread = body.peek()  # a body that came with its head needs no stage
         call.trace = record
         try:
             reply = await inner(call)
         except BaseException as exc:
-            if here is not None:
-                _name(call, here)
+            _name_unread(record)
             _failed(record, exc)
             self._over(record)
             raise
-        if here is not None:
-            _name(call, here)
+        _name_unread(record)
         record.head = self._now()
         record.status = status = reply.status
         record.origin = reply.origin
@@ -121,6 +119,7 @@ class ExchangeTelemetry:
         if known:
             whole.target = call.target
             whole.exchanges.append(record)
+            _name_unread(whole)  # the exchange's span is named after it, and may end before the call's head is out
             if whole.trace is not None:
                 record.trace = whole.trace.exchange()
         try:
@@ -145,6 +144,8 @@ class ExchangeTelemetry:
             return _Source(record, self._over)
         kind = (reply.header(b"content-type") or b"").lower()
         record.streamed = kind.startswith(b"text/event-stream")
+        if reply.reading is not None:
+            return _SharedSource(record, self._over, reply.reading)
         if reply.status >= 300 or not kind.startswith(READ_TYPES):
             return _Source(record, self._over)
         return _ReadSource(record, self._over, reply.header(b"content-encoding"), self._now)
@@ -222,6 +223,28 @@ class _Source(Stage):
         return b""
 
 
+class _SharedSource(_Source):
+    """Asks the parser that has read it already."""
+
+    __slots__ = ("_reading",)
+
+    def __init__(self, record: ExchangeRecord, over: Callable[[ExchangeRecord], None], reading: Reading) -> None:
+        super().__init__(record, over)
+        self._reading = reading
+
+    def end(self) -> bytes:
+        self._ask()
+        return super().end()
+
+    def fail(self, failure: Failure) -> bytes:
+        self._ask()
+        return super().fail(failure)
+
+    def _ask(self) -> None:
+        self._record.first_chunk = self._reading.began_at
+        self._record.usage = self._reading.usage()
+
+
 class _ReadSource(_Source):
     """Reads a copy of what passes."""
 
@@ -251,6 +274,12 @@ class _ReadSource(_Source):
     def fail(self, failure: Failure) -> bytes:
         self._record.usage = self._reader.result()
         return super().fail(failure)
+
+
+def _name_unread(record: CallRecord) -> None:
+    data, record.unread = record.unread, None
+    if data is not None:
+        _name(record.call, data)
 
 
 def _name(call: Call, data: bytes) -> None:

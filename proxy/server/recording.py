@@ -30,6 +30,8 @@ class MetricsRecorder:
             for entry in entries:
                 if entry.kind == "unknown":
                     metrics.unknown_conditions.add(_reason(entry.what.get("why")))
+                elif entry.kind == "oddity":
+                    metrics.oddities.add(str(entry.what.get("upstream")), str(entry.what.get("what")))
 
     def exchange_ended(self, record: ExchangeRecord) -> None:
         """Nothing: the upstream adapter counts exchanges, as they are counted without telemetry too."""

@@ -111,6 +111,7 @@ def test_every_first_metric_and_the_process_are_on_an_untouched_page() -> None:
         "chassis_exchanges_total",
         "chassis_policy_decisions_total",
         "chassis_layer_faults_total",
+        "chassis_upstream_oddities_total",
         "chassis_unknown_conditions_total",
         "chassis_open_connections",
         "chassis_calls_in_flight",

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from proxy.assembly.answer import OF_FAULT, Answer, failed, refused, static_reply
+from proxy.assembly.answer import Answer, failed, refused, static_reply
 from proxy.core.call import Target
 from proxy.core.faults import Failure, Fault, Refusal
 from proxy.core.reply import Reply
 from proxy.core.service import fixed
-from proxy.openai.errors import CODES
+from proxy.openai.errors import CODES, code_of
 from proxy.wire.head import reply_head
 from tests.assembly.engines import Inner, call_of, chat
 
@@ -23,7 +23,7 @@ async def error_of(reply: Reply) -> dict[str, Any]:
 @pytest.mark.parametrize("fault", Fault)
 async def test_each_fault_is_an_error_in_the_apis_form(fault: Fault) -> None:
     reply = failed(Failure(fault, "openai", "no luck"))
-    code = OF_FAULT.get(fault, "upstream_unavailable")
+    code = code_of(fault)
     length = int(reply.header(b"content-length") or 0)
 
     assert reply.status == CODES[code].status == (504 if fault is Fault.TIMEOUT else 502)

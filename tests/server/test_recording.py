@@ -80,6 +80,16 @@ def test_a_condition_that_could_not_be_told_is_counted_under_a_bounded_word(why:
     assert f'chassis_unknown_conditions_total{{why="{word}"}} 1.0' in recorded(call)
 
 
+def test_what_is_odd_of_an_upstream_is_counted_for_it() -> None:
+    call = a_call()
+    call.journal.note("oddity", upstream="groq", what="no_done")
+    call.journal.note("oddity", upstream="groq", what="no_usage")
+    text = recorded(call)
+
+    assert 'chassis_upstream_oddities_total{upstream="groq",what="no_done"} 1.0' in text
+    assert 'chassis_upstream_oddities_total{upstream="groq",what="no_usage"} 1.0' in text
+
+
 def test_an_exchange_is_left_to_the_adapter_that_counts_it() -> None:
     metrics = Metrics()
     before = metrics.exchanges.collect().samples
