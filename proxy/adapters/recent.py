@@ -247,7 +247,7 @@ def _settled(fresh: _Fresh) -> Ended:
         line = (*line[:3], target, *line[4:])
     told_headers = masked(headers)
     head_bytes = len(target) + sum(map(len, chain.from_iterable(told_headers)))
-    return Ended(line[1], line, line[2], target, told_headers, body, line[8], line[-1], generation, matched, head_bytes)
+    return Ended(line[1], line, line[2], target, told_headers, body, line[8], line[18], generation, matched, head_bytes)
 
 
 def _trace_of(id: str) -> int:

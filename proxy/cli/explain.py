@@ -40,7 +40,13 @@ ANSWER_BYTES = 64 * 1024 * 1024
     **of_variable("HEADER"),
     help="A header of the request; may be repeated.",
 )
-@click.option("--id", "call", metavar="ID", help="A call of a running proxy: `call` of its log line, its trace id, or `last`.")
+@click.option(
+    "--id",
+    "call",
+    metavar="ID",
+    **of_variable("ID"),
+    help="A call of a running proxy: `call` of its log line, its trace id, or `last`.",
+)
 @click.option(
     "--admin",
     default="http://127.0.0.1:4142",
@@ -50,7 +56,7 @@ ANSWER_BYTES = 64 * 1024 * 1024
     help="The admin port of the proxy that is asked by --id.",
 )
 @click.option("--admin-token", metavar="TEXT", **of_variable("ADMIN_TOKEN"), help="Its token, where it has one.")
-@click.option("--brief", is_flag=True, help="Only policies that match, or of which it cannot be told.")
+@click.option("--brief", is_flag=True, **of_variable("BRIEF"), help="Only policies that match, or of which it cannot be told.")
 @no_secrets
 @output_format
 def explain(

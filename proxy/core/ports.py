@@ -62,6 +62,7 @@ class CallRecord:
     started: float
     trace: Trace | None = None
     exchanges: list[ExchangeRecord] = field(default_factory=list)  # begun, in order
+    unread: bytes | None = None  # a body that was here with the head, until somebody wants to know the model that it names
     head: float | None = None  # the reply was known
     ended: float = 0.0
     status: int | None = None  # None: the app left before there was one

@@ -46,7 +46,8 @@ LEFT_TO_CHECK = {  # wrong files that a schema cannot refuse, and why
     },
     "of a grammar of its own": {
         "regex_atomic", "regex_back_reference", "regex_class_range", "regex_escape_*", "regex_look_*", "regex_named_reference",
-        "regex_possessive", "regex_repeats_*", "regex_too_large", "regex_trailing", "regex_unclosed_*",
+        "regex_block", "regex_double_quotes", "regex_possessive", "regex_repeats_*", "regex_too_large", "regex_trailing",
+        "regex_unclosed_*",
     },
     "of the machine's time zones": {"schedule_zone*"},
     "a comparison of two values, or of a text with a unit": {

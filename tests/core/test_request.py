@@ -48,11 +48,13 @@ def test_a_sender_is_told_nothing_when_it(why: str) -> None:
 def test_a_derived_request_differs_in_what_was_said_and_nothing_else() -> None:
     request = a_request()
     changed = {"target": b"/x", "headers": [(b"A", b"b")], "framing": Framing.LENGTH, "length": 3, "body": Body.of(b"abc")}
-    for name in set(Request.__slots__) - set(changed):
+    for name in set(Request.__slots__) - set(changed):  # `known` too, which speaks of the head as it came
         setattr(request, name, object())
     derived = request.derive(b"/x", [(b"A", b"b")], Framing.LENGTH, 3, body := Body.of(b"abc"))
     changed["body"] = body
 
     assert {name: getattr(derived, name) for name in changed} == changed
-    assert [name for name in set(Request.__slots__) - set(changed) if getattr(derived, name) is not getattr(request, name)] == []
+    assert [name for name in set(Request.__slots__) - set(changed) if getattr(derived, name) is not getattr(request, name)] == ["known"]
+    assert derived.known is None
+    assert request.derive(request.target, request.headers, request.framing, 7, body).known is request.known
     assert request.target == b"/v1//a%2Fb?"

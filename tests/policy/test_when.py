@@ -26,4 +26,4 @@ def test_another_word_is_none(given: object) -> None:
 
 
 def test_fallback_also_leaves_an_account_that_is_spent() -> None:
-    assert FALLBACK_WHEN - TRANSIENT == {Fault.QUOTA}
+    assert {Fault.QUOTA} == FALLBACK_WHEN - TRANSIENT
