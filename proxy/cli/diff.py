@@ -31,7 +31,7 @@ from proxy.policy.problems import PolicyError
     **of_variable("REQUESTS"),
     help="Recorded requests: JSON Lines, or a folder of *.json and *.jsonl.",
 )
-@click.option("--verbose", "-v", count=True, **of_variable("VERBOSE"), help="Examples of each way in which calls differ; -vv: more of them.")
+@click.option("--verbose", "-v", count=True, **of_variable("VERBOSE"), help="Examples of each way in which calls differ; -vv: more.")
 @no_secrets
 @output_format
 def diff(old: Path, new: Path, recorded: Path | None, verbose: int, no_secrets: bool, style: str) -> None:
