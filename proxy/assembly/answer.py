@@ -37,6 +37,7 @@ REASONS = {
     505: b"HTTP Version Not Supported",
     508: b"Loop Detected",
 }
+NOT_AGAIN: Headers = [(b"x-should-retry", b"false")]
 
 
 def static_reply(status: int, code: str, message: str, headers: Headers | None = None) -> Reply:
@@ -55,14 +56,13 @@ def static_reply(status: int, code: str, message: str, headers: Headers | None =
 
 def refused(refusal: Refusal) -> Reply:
     """The reply for a Refusal. The SDK must not try again what will be refused again; when we are merely busy it may."""
-    again: Headers = [] if refusal.code == "overloaded" else [(b"x-should-retry", b"false")]
-    return static_reply(refusal.status, refusal.code, refusal.message, again)
+    return static_reply(refusal.status, refusal.code, refusal.message, None if refusal.code == "overloaded" else NOT_AGAIN)
 
 
 def failed(failure: Failure) -> Reply:
-    """The reply for a Failure: 504 for a timeout, else 502."""
+    """The reply for a Failure: 504 for a timeout, else 502. Where our tries are spent the SDK must not multiply them."""
     code = code_of(failure.fault)
-    reply = static_reply(CODES[code].status, code, f"{failure.fault.value}: {failure.detail}")
+    reply = static_reply(CODES[code].status, code, f"{failure.fault.value}: {failure.detail}", NOT_AGAIN if failure.spent else None)
     reply.fault = failure.fault
     return reply
 

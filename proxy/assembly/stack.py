@@ -6,11 +6,12 @@ inside of it. Then the engine chooses, for each call, which of the layers below 
 
 from __future__ import annotations
 
-from proxy.kinds import instruct, params, refuse, rewrite
+from proxy.kinds import instruct, params, refuse, rewrite, timeouts
 from proxy.policy.kind import Floor, Kind
 
 OUTER: tuple[Kind, ...] = (
     # CALL: once per call from the app
+    timeouts.KIND,  # `total`: one deadline for all below, bodies included
     refuse.KIND,  # says no before any work
     rewrite.KIND,  # which model, which upstream
     params.KIND,  # temperature and the like, for the model chosen
@@ -18,7 +19,7 @@ OUTER: tuple[Kind, ...] = (
     # EXCHANGE: once per upstream exchange, repairs too
 )
 # Telemetry of the exchange stands here: one client span each, which sees how the layers below ended it
-INNER: tuple[Kind, ...] = ()
+INNER: tuple[Kind, ...] = (timeouts.EXCHANGE,)  # connect, first_token, stream_idle, per_try: of one exchange
 # innermost, where a layer asks for faults: `prime`; then the upstream adapter
 
 STACK = (*OUTER, *INNER)

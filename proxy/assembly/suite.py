@@ -26,8 +26,11 @@ from proxy.policy.yaml12 import MAX_BYTES, Parsed, parse
 
 ENDING = ".test.yaml"
 DEFAULT_URL = "https://upstream.test/v1"  # of home, where the policies declare none: `serve` is given it by --upstream
-NOTED = frozenset(  # what the engine itself, `prime` and the upstream adapter write into a journal
-    ("body_too_large", "body_unread", "layer_fault", "oddity", "shadow_skipped", "shadowed", "unknown", "unreadable", "upstream")
+NOTED = frozenset(  # what the engine itself, `prime`, the upstream adapter, and kinds under another name write into a journal
+    (
+        *("body_too_large", "body_unread", "layer_fault", "not_replayable", "oddity", "retry_budget", "shadow_skipped", "shadowed"),
+        *("timeout", "tries_spent", "unknown", "unreadable", "upstream"),
+    )
 )
 _is_glob = re.compile(r"[*?]").search
 

@@ -56,6 +56,7 @@ class Failure(Exception):
         self.fault = fault
         self.where = where
         self.detail = detail
+        self.spent = False  # our own tries are: the SDK had better not try on
 
     @property
     def told(self) -> str:
