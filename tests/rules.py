@@ -133,6 +133,7 @@ def tasks_are_spawned(path: str, text: str) -> Findings:
 
 
 PURE = {  # functions that only make a value
+    "KIND.at",
     *("frozenset", "set", "dict", "tuple", "list", "range", "len", "min", "max", "sum", "sorted", "reversed", "zip", "map", "enumerate"),
     *("bytes", "bytearray", "int", "float", "str", "chr", "ord", "type", "object", "getattr", "namedtuple", "field", "partial"),
     *("re.compile", "re.escape", "logging.getLogger", "struct.pack", "functools.partial", "dataclasses.field", "ipaddress.ip_network"),
