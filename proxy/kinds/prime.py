@@ -159,10 +159,9 @@ def _odd(journal: Journal, upstream: str, what: str) -> None:
 
 def _ended(journal: Journal, upstream: str, wants_usage: bool, reading: StreamReading) -> None:
     """Notes what was odd of a stream, at its own end."""
-    if reading.said & ERROR or reading.bad or not reading.any_event:
+    if reading.said & ERROR or reading.bad or not reading.any_event or reading.endpoint == Endpoint.RESPONSES:
         return
-    has_done = reading.endpoint != Endpoint.RESPONSES
-    for what in reading.oddities.found(bool(reading.said & DONE), has_done, wants_usage):
+    for what in reading.oddities.found(bool(reading.said & DONE), wants_usage and not reading.tells_usage):
         _odd(journal, upstream, what)
 
 

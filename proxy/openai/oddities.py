@@ -21,13 +21,12 @@ WHAT = {
 class Oddities:
     """What was seen of one stream."""
 
-    __slots__ = ("_tools", "finish", "repeats", "usage")
+    __slots__ = ("_tools", "finish", "repeats")
 
     def __init__(self) -> None:
         self._tools: dict[tuple[Any, Any], str] = {}
         self.repeats = False
-        self.finish = False
-        self.usage = False
+        self.finish = False  # a finish reason has passed
 
     def content(self, event: Mapping[str, Any]) -> None:
         """An event with content: a tool call that has the index of another one is odd."""
@@ -47,13 +46,13 @@ class Oddities:
         if self._tools.setdefault((choice, index), id) != id:
             self.repeats = True
 
-    def found(self, is_done: bool, has_done: bool, wants_usage: bool) -> Iterator[str]:
-        """The words for what was odd, at a stream's clean end. `has_done`: the endpoint ends its streams with `[DONE]`."""
+    def found(self, is_done: bool, lacks_usage: bool) -> Iterator[str]:
+        """The words for what was odd, at the clean end of a stream of chat or completions."""
         if self.repeats:
             yield "repeated_tool_index"
-        if has_done and not is_done:
+        if not is_done:
             yield "no_done"
-        if has_done and not self.finish:
+        if not self.finish:
             yield "no_finish_reason"
-        if has_done and wants_usage and not self.usage:
+        if lacks_usage:
             yield "no_usage"

@@ -36,6 +36,7 @@ _is_field = re.compile(rb"(?:data|event|id|retry)?[:\r\n]").match
 _done = re.compile(rb"(?:\A|[\r\n])data:[ \t]*\[DONE\]").search
 _terminal = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed|cancelled)"').search
 _finish = re.compile(rb'"finish_reason"\s*:\s*"[^"]').search
+_usage = re.compile(rb'"usage"\s*:\s*\{').search
 _numbers = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})\b').findall
 _AT_BLANK = (b"\n\n", b"\r\r", b"\n\r", b"\n\r\n", b"\r\r\n")
 _BOM = b"\xef\xbb\xbf"
@@ -115,6 +116,11 @@ class StreamReading(Stage):
         """Whether a finish reason, `[DONE]` or the terminal event has passed."""
         return bool(self.said & (FINISH | DONE)) or self._ends()
 
+    @property
+    def tells_usage(self) -> bool:
+        """Whether usage has passed."""
+        return bool(_usage(self._reader.late()) or _usage(self._reader.kept()))
+
     def usage(self) -> Usage:
         """What the stream says of itself; at its end."""
         if self._usage is None:
@@ -165,12 +171,12 @@ class StreamReading(Stage):
             except Exception as bug:
                 self._lost(bug)
                 return out
-        if not self.any_event or self.bad or self.said & (DONE | ERROR) or self._ends():
+        if not self.any_event or self.bad or self.said & ERROR or (self.said & DONE and self.oddities.finish) or self._ends():
             over, self._over = self._over, None
             if over is not None:
                 over(self)
             return out
-        self._tail = out
+        self._tail = out if all(json_value(event.data) is not None for event in events(out) if event.data) else b""
         raise Failure(
             Fault.TRUNCATED, self._where, "the stream ended with neither a finish reason nor its closing event"
         )
@@ -256,8 +262,6 @@ class StreamReading(Stage):
             self.error = True
         if says & FINISH:
             self.oddities.finish = True
-        if "usage" in value:
-            self.oddities.usage = self.oddities.usage or bool(value["usage"])
         self.said |= says
 
     def _read_torn(self, block: bytes) -> None:
