@@ -92,7 +92,8 @@ class Prime:
             return
         await body.until(lambda: reading.is_known, STREAM_BYTES)
         if reading.blind:
-            call.journal.note("unreadable", why=_word(encoding) if unpack is not None else "a bug")
+            if unpack is not None:
+                call.journal.note("unreadable", why=_word(encoding))
             return
         if reading.is_events is False:
             await body.until(None, PEEK_BYTES)

@@ -182,6 +182,7 @@ class StreamReading(Stage):
         )
 
     def rest(self) -> bytes:
+        self.blind = True
         return self._splitter.end() if self._unpack is None else b""
 
     # What is said to a client whose stream breaks

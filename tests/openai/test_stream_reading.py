@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import brotli
 import pytest
@@ -79,7 +80,7 @@ def said_last(reading: StreamReading, body: Body) -> dict[str, object]:
 
 def shredded(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     at = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    return [data[a:b] for a, b in zip(at, at[1:], strict=False) if a < b]
+    return [data[a:b] for a, b in pairwise(at) if a < b]
 
 
 # What is known, and when
@@ -105,7 +106,9 @@ def test_the_first_content_is_known_when_its_event_is_whole(endpoint: Endpoint) 
     assert (reading.is_known, reading.began_at, reading.content_at) == (True, 100.0, 105.0)
 
 
-@pytest.mark.parametrize("first", [ROLE, KEEPALIVE, b"event: ping\ndata: {}\n\n", b'data: {"choices":[]}\n\n', b"data:\n\n", b"\n\n", b"id: 1\n\n"])
+@pytest.mark.parametrize(
+    "first", [ROLE, KEEPALIVE, b"event: ping\ndata: {}\n\n", b'data: {"choices":[]}\n\n', b"data:\n\n", b"\n\n", b"id: 1\n\n"]
+)
 def test_what_is_no_content_tells_nothing(first: bytes) -> None:
     reading, body, _ = reading_of()
     body.feed(first)
@@ -200,7 +203,9 @@ def test_what_only_lenient_parsers_read_is_not_bad() -> None:
     assert reading.content_at is not None
 
 
-@pytest.mark.parametrize(("data", "is_json"), [(b'{"id": "x"}', True), (b" [1]", True), (b"<html>\n\n</html>", False), (b"\xef\xbb\xbf{}", True)])
+@pytest.mark.parametrize(
+    ("data", "is_json"), [(b'{"id": "x"}', True), (b" [1]", True), (b"<html>\n\n</html>", False), (b"\xef\xbb\xbf{}", True)]
+)
 def test_what_is_no_stream_of_events_passes_at_once(data: bytes, is_json: bool) -> None:
     reading, body, over = reading_of()
     body.feed(data[:4])
@@ -225,7 +230,7 @@ def test_text_that_is_no_event_is_garbage() -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 100_000), max_size=40), endpoint=st.sampled_from(FORMS), line=st.sampled_from([b"\n", b"\r\n", b"\r"]))
-def test_any_chunking_of_a_good_stream_leaves_whole_in_whole_events_and_says_the_same(cuts: list[int], endpoint: Endpoint, line: bytes) -> None:
+def test_any_chunking_of_a_good_stream_leaves_in_whole_events_and_says_the_same(cuts: list[int], endpoint: Endpoint, line: bytes) -> None:
     chunks = [KEEPALIVE, *streamed(endpoint, "Grüße", '"content":""', "\N{GRINNING FACE}")]
     data = b"".join(chunks).replace(b"\n", line)
     reading, body, over = reading_of(endpoint)
@@ -248,7 +253,7 @@ def test_any_chunking_of_a_good_stream_leaves_whole_in_whole_events_and_says_the
 
 
 @given(cut=st.integers(0, 100_000), cuts=st.lists(st.integers(0, 100_000), max_size=20), endpoint=st.sampled_from(FORMS))
-def test_any_cut_of_a_stream_leaves_whole_events_and_an_error_event_unless_it_is_done(cut: int, cuts: list[int], endpoint: Endpoint) -> None:
+def test_any_cut_leaves_whole_events_and_an_error_event_unless_it_is_done(cut: int, cuts: list[int], endpoint: Endpoint) -> None:
     data = b"".join(streamed(endpoint, "Grüße", "\N{GRINNING FACE}", '"content":""'))
     cut %= len(data) + 1
     reading, body, over = reading_of(endpoint)
@@ -399,7 +404,8 @@ def test_nothing_is_said_after_an_end_or_an_error_of_its_own(last: bytes) -> Non
 
 
 def test_text_that_looks_like_an_end_is_none() -> None:
-    reading, body = fed([event("One"), event('data: [DONE]\n\ndata: [DONE] "finish_reason":"stop" "type":"response.completed" {"error":{}}')])
+    text = 'data: [DONE]\n\ndata: [DONE] "finish_reason":"stop" "type":"response.completed" {"error":{}}'
+    reading, body = fed([event("One"), event(text)])
 
     assert body.error is not None
     assert reading.last_words(CUT) is not None
