@@ -6,7 +6,7 @@ inside of it. Then the engine chooses, for each call, which of the layers below 
 
 from __future__ import annotations
 
-from proxy.kinds import instruct, params, refuse, rewrite, timeouts
+from proxy.kinds import instruct, params, refuse, retry, rewrite, timeouts
 from proxy.policy.kind import Floor, Kind
 
 OUTER: tuple[Kind, ...] = (
@@ -16,6 +16,8 @@ OUTER: tuple[Kind, ...] = (
     rewrite.KIND,  # which model, which upstream
     params.KIND,  # temperature and the like, for the model chosen
     instruct.KIND,  # formatting rules into the system message
+    # PLAN: which upstream exchanges happen
+    retry.KIND,  # per target
     # EXCHANGE: once per upstream exchange, repairs too
 )
 # Telemetry of the exchange stands here: one client span each, which sees how the layers below ended it

@@ -1,0 +1,279 @@
+"""retry -- ask the same target again.
+
+Floor PLAN: inside fallback, as each target has its own tries; outside hedge, as a hedged pair is one try. Plain and streamed replies take
+the same path: `prime` has waited for the first content, and after that nothing is retried.
+When its tries are spent the SDK is told so (`x-should-retry: false`): it would multiply them with its own.
+Cost: 2 µs a call that works (its budget counts the traffic); a failing one is delayed by its waits, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field, model_validator
+
+from proxy.core.call import Call, Target
+from proxy.core.faults import TRANSIENT, Abandoned, Failure, Fault, classify
+from proxy.core.journal import Journal
+from proxy.core.reply import Reply
+from proxy.core.request import NONE
+from proxy.core.service import Service
+from proxy.core.stage import Stage
+from proxy.openai.patience import not_again, retry_after_s, says_again
+from proxy.policy.kind import Floor, Kind, Site
+from proxy.policy.spec import Percent, Seconds, Spec, Wrong
+from proxy.policy.when import When
+
+SLICES = 10  # of a sliding window: what leaves it leaves in tenths
+
+
+class BackoffSpec(Spec):
+    """Waits between tries: drawn from nothing to a bound that grows from try to try (full jitter)."""
+
+    initial: Seconds = Field(0.2, ge=0.001, le=60.0, description="The bound of the first wait.")
+    max: Seconds = Field(
+        5.0, ge=0.001, le=600.0, description="The bound of every wait. A `Retry-After` above it ends the tries of the target."
+    )
+    multiplier: float = Field(2.0, ge=1.0, le=10.0, description="By which the bound grows.")
+
+    @model_validator(mode="after")
+    def _grows(self) -> BackoffSpec:
+        if self.initial > self.max and self.model_fields_set >= {"initial", "max"}:
+            raise Wrong("`initial` is longer than `max`", got=False)
+        return self
+
+
+class RetryBudgetSpec(Spec):
+    """Against storms: when everything fails, retries stay a share of the traffic."""
+
+    share: Percent = Field(0.2, description="Of the calls to a target, so many may be followed by one more try.")
+    at_least: int = Field(
+        100, ge=0, le=1_000_000, description="So many retries are always allowed in `over`: a quiet service has no share to speak of."
+    )
+    over: Seconds = Field(10.0, ge=1.0, le=3600.0, description="The sliding window in which both are counted.")
+
+
+class RetrySpec(Spec):
+    """Ask the same target again. A number alone is `max_attempts`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [3, {"max_attempts": 3, "when": ["connect", "timeout"], "backoff": {"initial": "200ms", "max": "5s"}}]
+        }
+    )
+    shorthand: ClassVar[str | None] = "max_attempts"
+    max_attempts: int = Field(
+        3, ge=1, le=10, description="Tries of the call's first target, the first included; `1` tries once, and tells the SDK not to either."
+    )
+    when: When = Field(
+        tuple(fault for fault in Fault if fault in TRANSIENT), description="Faults worth another try.", examples=[["connect", "timeout"]]
+    )
+    backoff: BackoffSpec = Field(
+        default_factory=lambda: BackoffSpec.read({}), description="Waits between tries; a `Retry-After` of the upstream wins."
+    )
+    retry_budget: RetryBudgetSpec = Field(
+        default_factory=lambda: RetryBudgetSpec.read({}), description="How many retries the traffic may have."
+    )
+
+
+class Traffic:
+    """Calls to one target and their retries, in a sliding window."""
+
+    __slots__ = ("_calls", "_retries", "_slice_s", "_slot")
+
+    def __init__(self, over_s: float) -> None:
+        self._slice_s = over_s / SLICES
+        self._slot = 0
+        self._calls = [0] * SLICES
+        self._retries = [0] * SLICES
+
+    def _at(self, now: float) -> int:
+        slot = int(now / self._slice_s)
+        if slot != self._slot:
+            for old in range(self._slot + 1, min(slot, self._slot + SLICES) + 1):
+                self._calls[old % SLICES] = self._retries[old % SLICES] = 0
+            self._slot = slot
+        return slot % SLICES
+
+    def called(self, now: float) -> None:
+        """A call's first try of the target begins."""
+        self._calls[self._at(now)] += 1
+
+    def take(self, now: float, share: float, at_least: int) -> bool:
+        """Takes one retry where the budget has it."""
+        at = self._at(now)
+        if sum(self._retries) >= at_least + share * sum(self._calls):
+            return False
+        self._retries[at] += 1
+        return True
+
+
+class Retry:
+    """Tries the call's target until it answers, or until there is a reason not to."""
+
+    __slots__ = ("_backoff", "_budget", "_clock", "_draw", "_most", "_policy", "_traffic", "_when")
+
+    def __init__(self, spec: RetrySpec, site: Site, draw: Callable[[], float] | None = None) -> None:
+        """`draw` gives numbers from 0 to 1."""
+        self._policy = site.policy
+        self._clock = site.clock
+        self._most = spec.max_attempts
+        self._when = frozenset(spec.when)
+        self._backoff = spec.backoff
+        self._budget = spec.retry_budget
+        self._draw = draw or Random().random
+        self._traffic: dict[Target, Traffic] = {}  # as many as policies name
+
+    async def __call__(self, call: Call, inner: Service) -> Reply:
+        traffic = self._traffic.get(call.target)
+        if traffic is None:
+            traffic = self._traffic[call.target] = Traffic(self._budget.over)
+        traffic.called(self._clock.now())
+        try:
+            reply = await inner(call)
+        except Failure as failure:
+            outcome: Reply | Failure = failure.bare()
+        else:
+            if reply.status < 400 and reply.fault is None:
+                return self._given(call.journal, reply)
+            outcome = reply
+        return await self._retried(call, inner, outcome, traffic)
+
+    async def _retried(self, call: Call, inner: Service, outcome: Reply | Failure, traffic: Traffic) -> Reply:
+        """What comes after a first try that did not go well."""
+        tries = 1
+        while (fault := self._fault(outcome)) is not None:
+            if call.payload is None and call.request.framing is not NONE:
+                call.journal.note("not_replayable", self._policy, why=fault.value)
+                return _as_it_came(outcome)
+            wait_s, stop = self._plan(call, outcome, tries, traffic)
+            if stop is not None:
+                return self._spent(call, outcome, fault, tries, stop)
+            self._note(call, fault, tries + 1, wait_s)
+            kept = outcome if isinstance(outcome, Failure) or outcome.body.ended else None
+            if kept is None:
+                _close(outcome)
+            tries += 1
+            try:
+                await self._clock.sleep(wait_s)
+                outcome = await _settled(call, inner)
+            except BaseException:
+                _close(kept)
+                raise
+            if kept is not None and isinstance(outcome, Failure) and outcome.fault is Fault.BREAKER_OPEN:
+                outcome = kept  # nothing was sent: what the try before said is the last word
+                return self._spent(call, outcome, fault, tries - 1, "breaker_open")
+            _close(kept)
+        if isinstance(outcome, Failure):
+            raise outcome.bare()
+        return self._given(call.journal, outcome)
+
+    def _fault(self, outcome: Reply | Failure) -> Fault | None:
+        """Why another try is worth while; None where it is not. An upstream that asks for one is believed, as the SDKs do."""
+        fault = classify(outcome)
+        if fault in self._when:
+            return fault
+        if isinstance(outcome, Reply) and outcome.status >= 400 and says_again(outcome):
+            return fault or Fault.SERVER_ERROR
+        return None
+
+    def _plan(self, call: Call, outcome: Reply | Failure, tries: int, traffic: Traffic) -> tuple[float, str | None]:
+        """How long to wait for the next try, and why there is none."""
+        most = self._most if call.tries is None else call.tries
+        if tries >= most:
+            return 0.0, "max_attempts"
+        if call.allowance.left <= call.reserved:
+            return 0.0, "allowance"
+        backoff, clock = self._backoff, self._clock
+        asked_s = None
+        if isinstance(outcome, Reply):
+            if says_again(outcome) is False:
+                return 0.0, "x-should-retry"
+            asked_s = retry_after_s(outcome, clock.wall_ns() / 1e9)
+        if asked_s is not None:
+            if asked_s > backoff.max:
+                return 0.0, "retry_after"
+            wait_s = asked_s
+        else:
+            wait_s = self._draw() * min(backoff.max, backoff.initial * backoff.multiplier ** (tries - 1))
+        now, latest = clock.now(), call.latest
+        if latest is not None and now + wait_s >= latest:
+            return 0.0, "time"
+        if not traffic.take(now, self._budget.share, self._budget.at_least):
+            return 0.0, "retry_budget"
+        return wait_s, None
+
+    def _note(self, call: Call, fault: Fault, attempt: int, wait_s: float) -> None:
+        what: dict[str, object] = {"attempt": attempt, "wait_ms": round(wait_s * 1000), "upstream": call.target.upstream}
+        if call.target.model is not None:
+            what["model"] = call.target.model
+        call.journal.note("retry", self._policy, acted=True, shadow=False, why=fault.value, **what)
+
+    def _spent(self, call: Call, outcome: Reply | Failure, fault: Fault, tries: int, stop: str) -> Reply:
+        """The last outcome as it came, and the word to the SDK not to go on."""
+        kind = "retry_budget" if stop == "retry_budget" else "tries_spent"
+        call.journal.note(kind, self._policy, acted=True, why=fault.value, tries=tries, stop=stop, upstream=call.target.upstream)
+        if isinstance(outcome, Failure):
+            outcome.spent = True
+            if tries > 1:
+                outcome.detail += f"; {tries} tries"
+            raise outcome.bare()  # not the one that this frame holds: they would hold each other
+        outcome.headers = not_again(outcome.headers)
+        return outcome
+
+    def _given(self, journal: Journal, reply: Reply) -> Reply:
+        body = reply.body
+        if not body.ended and not body.closed and reply.tunnel is None and self._most > 1:
+            body.attach(_Late(self, journal))
+        return reply
+
+    def late(self, journal: Journal, failure: Failure) -> None:
+        """A body broke when the app had its beginning already."""
+        if failure.fault in self._when and not failure.spent and not isinstance(failure, Abandoned):
+            journal.note("too_late", self._policy, why=failure.fault.value)
+
+
+class _Late(Stage):
+    """Tells of what would have been retried if the app did not have its beginning. Costs nothing per chunk."""
+
+    __slots__ = ("_journal", "_retry")
+
+    def __init__(self, retry: Retry, journal: Journal) -> None:
+        self._retry = retry
+        self._journal = journal
+
+    def fail(self, failure: Failure) -> bytes:
+        self._retry.late(self._journal, failure)
+        return b""
+
+
+async def _settled(call: Call, inner: Service) -> Reply | Failure:
+    try:
+        return await inner(call)
+    except Failure as failure:
+        return failure.bare()
+
+
+def _as_it_came(outcome: Reply | Failure) -> Reply:
+    if isinstance(outcome, Failure):
+        raise outcome.bare()
+    return outcome
+
+
+def _close(outcome: Reply | Failure | None) -> None:
+    if isinstance(outcome, Reply):
+        outcome.close()
+
+
+KIND = Kind(
+    "retry",
+    RetrySpec,
+    Floor.PLAN,
+    enforce=Retry,
+    shadow=None,
+    reads_body=lambda spec: True,  # it may be sent again
+    primes=lambda spec: True,
+    holds_reply=lambda spec: "a stream until its first content, plain JSON whole (4 MiB)",
+)
