@@ -80,7 +80,7 @@ class Hits:
                 if entry.acted:
                     hit.acted_in = hit.matched
                     hit.acted += 1
-                elif entry.shadow and "skipped" not in entry.what:
+                elif entry.would_act:
                     hit.acted_in = hit.matched
                     hit.would += 1
 

@@ -123,7 +123,7 @@ def _effects(kind: str, fields: Iterable[str]) -> list[str]:
 
 def _leaves(conditions: Sequence[Explained], at: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Explained]]:
     for place, one in enumerate(conditions):
-        if one.children:
+        if any(child.expected for child in one.children):  # a measure's parts expect nothing
             yield from _leaves(one.children, (*at, place))
         else:
             yield (*at, place), one

@@ -132,7 +132,7 @@ class _Side:
         seen = await self._looking.look(asked)
         matched = tuple(name for name in seen.matched if not self._rules[name].shadow)
         acted = tuple(dict.fromkeys(e.policy for e in seen.journal if e.acted and e.policy is not None))
-        shadow = frozenset((e.policy, e.kind) for e in seen.journal if e.shadow and e.policy is not None)
+        shadow = frozenset((e.policy, e.kind) for e in seen.journal if e.would_act and e.policy is not None)
         exchange = seen.exchange
         layers = self._layers_of(matched)
         if exchange is None:

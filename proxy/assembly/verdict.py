@@ -98,7 +98,7 @@ def of_call(expect: ExpectSpec, heard: Heard, policies: Policies | PolicyError) 
     yield from _names(expect.policies, acted, "policies")
     order = [policy.name for policy in policies.loaded.policies] if isinstance(policies, Policies) else []
     yield from _names(expect.matched, sorted(heard.matched, key=order.index), "matched")
-    shadows = [entry.policy for entry in heard.entries if entry.shadow and entry.policy is not None]
+    shadows = [entry.policy for entry in heard.entries if entry.would_act and entry.policy is not None]
     yield from _names(expect.shadow, list(dict.fromkeys(shadows)), "shadow")
     yield from _journal(expect, heard.entries)
     yield from _time(expect.took, heard.ended - heard.begun, ("took",))

@@ -91,7 +91,7 @@ async def _show(path: Path) -> None:
                 click.echo(f"\n{click.style(f'{number}. {scene.title}', bold=True)}")
                 await _play(app, base, scene)
                 for entry in await noted.next():
-                    if entry.shadow:
+                    if entry.would_act:
                         click.echo(f"   the log    {entry.policy}, in shadow: would {_would(entry)}")
         click.echo(f"\nNow yours: chassis serve --policies {path} --upstream https://api.openai.com/v1")
     finally:

@@ -20,6 +20,11 @@ class Entry:
     shadow: bool = False
     what: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def would_act(self) -> bool:
+        """Whether this is what a policy in shadow would have done: not that it was passed over, could not, or broke."""
+        return self.shadow and self.kind not in ("shadow_skipped", "layer_fault") and "skipped" not in self.what
+
 
 Labels = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 """Policies, each with its labels and their values."""

@@ -83,3 +83,10 @@ def test_long_prompts_are_counted_to_their_end(tmp_path: Path) -> None:
 
 def test_where_there_is_nothing_to_show_all_of_it_is_shown() -> None:
     assert Coverage().percent() == 100.0
+
+
+def test_the_parts_of_a_score_are_no_conditions(tmp_path: Path) -> None:
+    policies = "version: 1\npolicies: [{name: p, match: {endpoint: chat, complexity: {below: 0.4}}, apply: {rewrite: {model: m}}}]\n"
+    found, _ = lacking(tmp_path, "request: {prompt: What is the capital of France?}, expect: {exchanges: 1}", policies)
+
+    assert found == ["p: the policy: always matches", "p: endpoint: chat: never false", "p: complexity: below 0.4: never false"]

@@ -61,3 +61,17 @@ def test_labels_are_those_of_policies_that_acted_and_the_first_in_file_order_has
 
     assert journal.labels_of_acted() == {"team": "pay", "tier": "2", "zone": "eu"}
     assert Journal(lambda: 0.0).labels_of_acted() == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shadow", "what", "would"),
+    [
+        ("rewrite", True, {"model": "m"}, True),
+        ("rewrite", False, {"model": "m"}, False),
+        ("shadow_skipped", True, {"why": "reading it would take over a millisecond"}, False),
+        ("layer_fault", True, {"layer": "shadow"}, False),
+        ("params", True, {"skipped": "no_body"}, False),
+    ],
+)
+def test_what_a_policy_in_shadow_could_not_do_it_would_not_have_done(kind: str, shadow: bool, what: dict[str, object], would: bool) -> None:
+    assert Entry(0.0, kind, "p", shadow=shadow, what=what).would_act is would
