@@ -6,7 +6,7 @@ inside of it. Then the engine chooses, for each call, which of the layers below 
 
 from __future__ import annotations
 
-from proxy.kinds import instruct, params, refuse, retry, rewrite, timeouts
+from proxy.kinds import fallback, instruct, params, refuse, retry, rewrite, timeouts
 from proxy.policy.kind import Floor, Kind
 
 OUTER: tuple[Kind, ...] = (
@@ -17,6 +17,7 @@ OUTER: tuple[Kind, ...] = (
     params.KIND,  # temperature and the like, for the model chosen
     instruct.KIND,  # formatting rules into the system message
     # PLAN: which upstream exchanges happen
+    fallback.KIND,  # the chain of targets
     retry.KIND,  # per target
     # EXCHANGE: once per upstream exchange, repairs too
 )

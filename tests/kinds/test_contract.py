@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from proxy.assembly.stack import STACK
-from proxy.kinds import instruct, params, refuse, rewrite
+from proxy.kinds import fallback, instruct, params, refuse, rewrite
 from tests.kinds.contract import CLAIMS, SHADOW_CLAIMS, Example, Form
+from tests.scripted import RESET, chat
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -37,6 +38,13 @@ EXAMPLES = (
         spec={"append": "Answer in one sentence."},
         involved={"model": "gpt-4o", "messages": HI},
         uninvolved={"model": "gpt-4o", "messages": "not a list"},
+    ),
+    Example(
+        fallback.KIND,
+        spec={"chain": [{"model": "gpt-4o-mini"}, {"upstream": "groq", "model": "llama-3.3-70b-versatile"}]},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=(RESET, chat("Hello")),
     ),
 )
 
