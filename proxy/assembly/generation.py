@@ -20,6 +20,7 @@ from proxy.assembly.stack import INSIDE, PLACES
 from proxy.core.call import Call, Target
 from proxy.core.clock import Clock
 from proxy.core.service import FaultReport, Layer, Service, fixed
+from proxy.kinds.patience import InTime, Patience
 from proxy.kinds.prime import Prime
 from proxy.openai.tokens import Tokens
 from proxy.policy.addresses import refused_ip
@@ -69,7 +70,8 @@ def build(policies: Policies, outside: Outside, before: Generation | None = None
     home = policies.home
     upstreams = {name: _upstream(declared, name == home, outside, before) for name, declared in policies.upstreams.items()}
     shelf = Shelf(outside.clock, PLACES, before.shelf if before is not None else None)
-    core = Core(Upstreams(upstreams), outside.report, outside.around_exchange, Prime(outside.clock), INSIDE)
+    patience = Patience(outside.clock), InTime(outside.clock)
+    core = Core(Upstreams(upstreams), outside.report, outside.around_exchange, Prime(outside.clock), INSIDE, patience)
     tokens = outside.tokens or tokens_for(policies.rules)
     engine = Engine(
         policies.rules,

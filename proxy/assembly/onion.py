@@ -1,7 +1,8 @@
 """onion -- the layers that were chosen for a call, put around the upstream in the order of the stack.
 
-Two layers are of no policy: telemetry of the exchange, which stands between what plans exchanges and what limits one, so that its span sees
-how a limit ended it; and `prime`, innermost, where a layer asks for the fault of a reply.
+Some layers are of no policy: telemetry of the exchange, which stands between what plans exchanges and what limits one, so that its span
+sees how a limit ended it; `prime`, innermost, where a layer asks for the fault of a reply; and, where one waits or asks again, the app's
+patience, outermost and directly around `prime`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ class Core:
     around_exchange: tuple[Layer, ...] = ()
     prime: Layer | None = None
     inside: frozenset[Place] = frozenset()
+    patience: tuple[Layer, Layer] | None = None  # who reads it, and who keeps to it
 
     def compose(self, layers: Sequence[tuple[Layered, Layer]]) -> Service:
         """The service of these layers, outermost first."""
         outer = [layer for layered, layer in layers if layered.part.kind.place not in self.inside]
         inner = [layer for layered, layer in layers if layered.part.kind.place in self.inside]
+        if self.patience is not None and any(layered.part.kind.is_patient for layered, _ in layers):
+            outer.insert(0, self.patience[0])
+            inner.append(self.patience[1])
         if self.prime is not None and any(layered.part.kind.primes(layered.part.spec) for layered, _ in layers):
             inner.append(self.prime)
         exchange = fixed(self.around_exchange, compose(inner, self.innermost, self.report))

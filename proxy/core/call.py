@@ -42,6 +42,10 @@ class Allowance:
         self.left -= 1
         self.spent += 1
 
+    def shrink(self, tries: int) -> None:
+        """Leaves a share, as the app's SDK has tried `tries` times before: at least 2, so that each of its tries may still fall back."""
+        self.left = min(self.left, max(2, self.left // (tries + 1)))
+
 
 class Call:
     """What the layers pass inward. `payload` is a `proxy.openai.payload.Payload`, or None while the body is not held."""

