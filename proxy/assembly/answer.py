@@ -8,50 +8,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from proxy.core.body import Body, Headers
+from proxy.core.body import Headers
 from proxy.core.call import Call
 from proxy.core.faults import Failure, Refusal
 from proxy.core.reply import Reply
-from proxy.core.request import Framing
 from proxy.core.service import Service
-from proxy.openai.errors import CODES, code_of, error_body
+from proxy.openai.errors import CODES, code_of
+from proxy.openai.static import static_reply
 
-REASONS = {
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    402: b"Payment Required",
-    403: b"Forbidden",
-    404: b"Not Found",
-    408: b"Request Timeout",
-    409: b"Conflict",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    422: b"Unprocessable Content",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
-    508: b"Loop Detected",
-}
 NOT_AGAIN: Headers = [(b"x-should-retry", b"false")]
-
-
-def static_reply(status: int, code: str, message: str, headers: Headers | None = None) -> Reply:
-    """A reply of our own, in OpenAI's error form, marked `x-chassis-origin: static`."""
-    data = error_body(message, code)
-    pairs = [
-        (b"Content-Type", b"application/json"),
-        (b"Content-Length", b"%d" % len(data)),
-        (b"x-chassis-origin", b"static"),
-        *(headers or ()),
-    ]
-    reply = Reply(status, REASONS.get(status, b"Error"), pairs, Framing.LENGTH, Body.of(data))
-    reply.origin = "static"
-    return reply
 
 
 def refused(refusal: Refusal) -> Reply:

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Any
 
 from proxy.adapters.played import Exchange, Network
-from proxy.assembly.answer import static_reply
 from proxy.assembly.asking import asked
 from proxy.assembly.coverage import explained, facts_of
 from proxy.assembly.generation import Generation, Outside, build
@@ -30,6 +29,7 @@ from proxy.core.request import Request
 from proxy.core.tasks import spawn
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
 from proxy.openai.endpoints import endpoint_of
+from proxy.openai.static import static_reply
 from proxy.openai.tokens import Tokens
 from proxy.policy.case_spec import CaseSpec, StepSpec, SuiteSpec
 from proxy.policy.units import duration_text

@@ -47,6 +47,7 @@ class Said:
     reasoning: str | None = None
     id: str = "made-up"
     fingerprint: str | None = None
+    created: int = CREATED
 
     @property
     def finish_reason(self) -> str:
@@ -75,7 +76,7 @@ def whole(endpoint: Endpoint, said: Said) -> dict[str, Any]:
 
 def head(said: Said, prefix: str, kind: str) -> dict[str, Any]:
     """What every object of one answer begins with."""
-    known = {"id": f"{prefix}-{said.id}", "object": kind, "created": CREATED, "model": said.model}
+    known = {"id": f"{prefix}-{said.id}", "object": kind, "created": said.created, "model": said.model}
     return known if said.fingerprint is None else {**known, "system_fingerprint": said.fingerprint}
 
 
@@ -106,7 +107,7 @@ def response(said: Said, output: Sequence[dict[str, Any]], status: str | None = 
     """A Responses object; `status` where it is not complete."""
     cut = said.finish in ("length", "content_filter")
     done: dict[str, Any] = {
-        **{"id": f"resp_{said.id}", "object": "response", "created_at": CREATED, "model": said.model},
+        **{"id": f"resp_{said.id}", "object": "response", "created_at": said.created, "model": said.model},
         **{"status": status or ("incomplete" if cut else "completed"), "error": None, "incomplete_details": None, "instructions": None},
         **{"output": list(output), "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "usage": None},
     }

@@ -24,7 +24,6 @@ from proxy.adapters.metrics import LoopLag, Metrics
 from proxy.adapters.otel import Tracing, tracing
 from proxy.adapters.recent import CALLS, Recent
 from proxy.adapters.scripted import Scripted
-from proxy.assembly.answer import static_reply
 from proxy.assembly.explain_calls import CallsExplained
 from proxy.assembly.generation import Generation, Outside, build
 from proxy.assembly.load import Policies
@@ -33,6 +32,7 @@ from proxy.core.clock import LoopClock
 from proxy.core.ports import Recorder
 from proxy.core.tasks import spawn
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
+from proxy.openai.static import static_reply
 from proxy.server.admin import admin_app, is_loopback
 from proxy.server.explaining import Explaining
 from proxy.server.feed import Feed

@@ -10,13 +10,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.assembly.answer import static_reply
 from proxy.core.call import Allowance, Call, Target
 from proxy.core.journal import Journal
 from proxy.core.reply import Reply
 from proxy.core.request import Request
 from proxy.core.service import Service
 from proxy.openai.endpoints import Endpoint, endpoint_of
+from proxy.openai.static import static_reply
 
 ENDPOINTS = 4096  # request lines whose endpoint is remembered; emptied when full, as ids in paths would fill it
 TARGET_BYTES = 256  # of a target that is remembered: longer ones are rarely seen twice, and may be 16 KiB

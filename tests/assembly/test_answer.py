@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from proxy.assembly.answer import Answer, failed, refused, static_reply
+from proxy.assembly.answer import Answer, failed, refused
 from proxy.core.call import Target
 from proxy.core.faults import Failure, Fault, Refusal
 from proxy.core.reply import Reply
 from proxy.core.service import fixed
 from proxy.openai.errors import CODES, code_of
+from proxy.openai.static import static_reply
 from proxy.wire.head import reply_head
 from tests.assembly.engines import Inner, call_of, chat
 

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from proxy.assembly.answer import static_reply
 from proxy.assembly.asking import asked
 from proxy.assembly.heard import PATIENCE_S, Heard, ask
 from proxy.core.body import Body
@@ -16,6 +15,7 @@ from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
 from proxy.core.virtual import run
+from proxy.openai.static import static_reply
 from proxy.policy.case_spec import RequestSpec
 from proxy.wire.listener import Listener
 from proxy.wire.settings import ServerLimits
