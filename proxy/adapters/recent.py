@@ -27,7 +27,7 @@ CALLS = 200  # a screen or two for a person, some seconds of a busy proxy; 0.6 M
 MOST_CALLS = 10_000
 BODY_BYTES = 64 * 1024  # of one: what a policy reads without waiting (`hold.PEEK_BYTES`); a prompt of 15,000 tokens
 HELD_BYTES = 4 * 1024 * 1024  # of all: under a hundredth of a sidecar's memory limit
-FRESH_S = 0.2  # how long an ended call may wait, credentials and all, to be masked
+FRESH_S = 1.0  # how long an ended call may wait, credentials and all, to be masked
 WAITING = 256  # ended calls that a slow subscriber may be behind
 STREAM: Headers = [(b"content-type", b"text/event-stream")]  # what is kept of a reply's headers
 
@@ -153,10 +153,8 @@ class Recent:
 
     def call_ended(self, record: CallRecord) -> None:
         """Keeps one."""
-        call, fresh = record.call, self._fresh
-        line = line_of(record, call.request.target, STREAM if is_stream(record.headers) else [])
-        journal = call.journal
-        fresh.append((line, call.request.headers, self._bodies.pop(call.id, None), journal.generation, journal.matched))
+        fresh = self._fresh
+        fresh.append((record, self._bodies.pop(record.call.id, None)))
         if len(fresh) + len(self._calls) > self._most:
             self._forget_oldest()
         if self._subscribers or self._later is None:
@@ -184,7 +182,7 @@ class Recent:
             self._held_bytes -= oldest.head_bytes
             body = oldest.body
         else:
-            body = self._fresh.popleft()[2]
+            body = self._fresh.popleft()[1]
         if body is not None:
             self._held_bytes -= len(body)
 
@@ -237,17 +235,17 @@ class Recent:
         self._subscribers = tuple(each for each in self._subscribers if each is not subscription)
 
 
-_Fresh = tuple[Line, Headers, bytes | None, int, tuple[str, ...]]
+_Fresh = tuple[CallRecord, bytes | None]
 
 
 def _settled(fresh: _Fresh) -> Ended:
-    line, headers, body, generation, matched = fresh
-    target = masked_query(line[3])
-    if target is not line[3]:
-        line = (*line[:3], target, *line[4:])
-    told_headers = masked(headers)
+    record, body = fresh
+    request, journal = record.call.request, record.call.journal
+    target = masked_query(request.target)
+    line = line_of(record, target, STREAM if is_stream(record.headers) else [])
+    told_headers = masked(request.headers)
     head_bytes = len(target) + sum(map(len, chain.from_iterable(told_headers)))
-    return Ended(line[1], line, line[2], target, told_headers, body, line[8], line[18], generation, matched, head_bytes)
+    return Ended(line[1], line, line[2], target, told_headers, body, line[8], line[18], journal.generation, journal.matched, head_bytes)
 
 
 def _trace_of(id: str) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from proxy.wire.listener import Listener
 
 log = logging.getLogger("chassis.wire")
-SENT: Headers = []  # the headers of a stream that is under way: both heads have done their work, and a stream may be open for minutes
+SENT: Headers = []  # the headers of a reply that is under way: they have done their work, and a stream may be open for minutes
 
 
 class ClientConnection(asyncio.Protocol):
@@ -277,7 +277,7 @@ class ClientConnection(asyncio.Protocol):
         if self._paused:  # the first bytes may have been more than the client takes at once
             body.hold()
         head = b""
-        request.headers = reply.headers = SENT
+        reply.headers = SENT
         request.marks = reply.marks = None
         await write_rest(self.transport, reply, framing)
         return keep and framing is not CLOSE
