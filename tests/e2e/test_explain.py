@@ -65,6 +65,19 @@ def explained(running: Running, id: str) -> Any:
     return got.json
 
 
+def test_a_streamed_call_is_explained_by_the_headers_that_it_had(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "version: 1\npolicies: [{name: team, match: {header: {x-team: pay}, stream: true}, apply: {params: {overrides: {seed: 7}}}}]\n"
+    )
+    with serving(file, upstream.url) as process:
+        post(process.port, body("Say hello.", stream=True), **{"x-team": "pay"})
+        (policy,) = explained(process, last_id(process))["policies"]
+
+        assert policy["verdict"] is True
+        assert "asked again" not in json.dumps(policy)
+
+
 def test_a_person_gets_from_a_log_line_to_the_reason(running: Running) -> None:
     post(running.port, body("Say hello, zanzibar.", max_tokens=5000))
     id = last_id(running)
