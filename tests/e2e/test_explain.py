@@ -74,7 +74,7 @@ def test_a_streamed_call_is_explained_by_the_headers_that_it_had(tmp_path: Path,
         post(process.port, body("Say hello.", stream=True), **{"x-team": "pay"})
         (policy,) = explained(process, last_id(process))["policies"]
 
-        assert policy["verdict"] is True
+        assert policy["matches"] is True
         assert "asked again" not in json.dumps(policy)
 
 
