@@ -147,9 +147,13 @@ class Engine:
                         self._name(call, self._complete(call, data, None))
                     elif self._wants_body(candidates, call):
                         held_bytes, why = await self._hold(call, encoding)
+            left = self._left(candidates, call)
+            if not (left.asked or candidates.shadows or self._holds_all):
+                if request.body.size:
+                    call.payload = None  # it was only looked at: it leaves as it came
+                return await self._plain(call)
             facts = self._facts(call, why)
             matched = []
-            left = self._left(candidates, call)
             for rule, condition in left.asked if left.gates is None else await self._behind(left, left.gates, facts, call):
                 try:
                     verdict = condition.test(facts)
