@@ -6,6 +6,7 @@ Cost: nothing measurable where no policy acted.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 from proxy.core.body import Headers
@@ -21,15 +22,22 @@ NOT_AGAIN: Headers = [(b"x-should-retry", b"false")]
 
 def refused(refusal: Refusal) -> Reply:
     """The reply for a Refusal. The SDK must not try again what will be refused again; when we are merely busy it may."""
-    return static_reply(refusal.status, refusal.code, refusal.message, None if refusal.code == "overloaded" else NOT_AGAIN)
+    headers = _later(refusal) if refusal.code == "overloaded" else [*_later(refusal), *NOT_AGAIN]
+    return static_reply(refusal.status, refusal.code, refusal.message, headers)
 
 
 def failed(failure: Failure) -> Reply:
     """The reply for a Failure: 504 for a timeout, else 502. Where our tries are spent the SDK must not multiply them."""
     code = code_of(failure.fault)
-    reply = static_reply(CODES[code].status, code, f"{failure.fault.value}: {failure.detail}", NOT_AGAIN if failure.spent else None)
+    headers = [*_later(failure), *(NOT_AGAIN if failure.spent else ())]
+    reply = static_reply(CODES[code].status, code, f"{failure.fault.value}: {failure.detail}", headers)
     reply.fault = failure.fault
     return reply
+
+
+def _later(said: Failure | Refusal) -> Headers:
+    """When the SDK may try again, in whole seconds."""
+    return [] if said.retry_after_s is None else [(b"retry-after", b"%d" % max(1, math.ceil(said.retry_after_s)))]
 
 
 class Answer:

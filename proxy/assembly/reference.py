@@ -82,7 +82,7 @@ class Reference:
 
     def example(self, name: str) -> Any:
         """The first example of a definition."""
-        return self._definitions[name]["examples"][0]
+        return (self._definitions[name].get("examples") or self._whole(name)["examples"])[0]
 
     def _said(self, field: JsonSchema) -> str:
         text = field.get("description") or self._definitions.get(_target(field), {}).get("description", "")

@@ -6,7 +6,7 @@ inside of it. Then the engine chooses, for each call, which of the layers below 
 
 from __future__ import annotations
 
-from proxy.kinds import fallback, instruct, params, refuse, retry, rewrite, timeouts
+from proxy.kinds import circuit_breaker, concurrency, fallback, instruct, params, refuse, retry, rewrite, timeouts
 from proxy.policy.kind import Floor, Kind
 
 OUTER: tuple[Kind, ...] = (
@@ -16,10 +16,13 @@ OUTER: tuple[Kind, ...] = (
     rewrite.KIND,  # which model, which upstream
     params.KIND,  # temperature and the like, for the model chosen
     instruct.KIND,  # formatting rules into the system message
+    concurrency.KIND,  # sheds real work only: what a policy answers by itself takes no slot
     # PLAN: which upstream exchanges happen
     fallback.KIND,  # the chain of targets
     retry.KIND,  # per target
     # EXCHANGE: once per upstream exchange, repairs too
+    circuit_breaker.KIND,  # judges the wire, not the content
+    concurrency.EXCHANGE,  # per upstream
 )
 # Telemetry of the exchange stands here: one client span each, which sees how the layers below ended it
 INNER: tuple[Kind, ...] = (timeouts.EXCHANGE,)  # connect, first_token, stream_idle, per_try: of one exchange

@@ -29,7 +29,7 @@ DEFAULT_URL = "https://upstream.test/v1"  # of home, where the policies declare 
 NOTED = frozenset(  # what the engine itself, `prime`, the upstream adapter, and kinds under another name write into a journal
     (
         *("body_too_large", "body_unread", "layer_fault", "not_replayable", "oddity", "retry_budget", "shadow_skipped", "shadowed"),
-        *("patience", "timeout", "too_late", "tries_spent", "unknown", "unreadable", "upstream"),
+        *("breaker", "patience", "queued", "shed", "timeout", "too_late", "tries_spent", "unknown", "unreadable", "upstream"),
     )
 )
 _is_glob = re.compile(r"[*?]").search

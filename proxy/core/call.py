@@ -58,6 +58,7 @@ class Call:
         "endpoint",
         "id",
         "journal",
+        "lone",
         "payload",
         "request",
         "reserved",
@@ -78,6 +79,7 @@ class Call:
         self.answer_by: float | None = None  # loop time: the first byte must be out, or the app has given up
         self.connect_s: float | None = None  # None: the upstream's default
         self.reserved = 0  # exchanges that outer layers have promised to others
+        self.lone: bool | None = None  # no other target is asked if this one is not; None: `reserved` says it
         self.tries: int | None = None  # a bound that fallback sets for retry
         self.trace: Any = None  # the record that telemetry fills (`proxy.core.ports`), None where nothing records
 
@@ -98,6 +100,7 @@ class Call:
         new.endpoint = self.endpoint
         new.id = self.id
         new.journal = self.journal
+        new.lone = self.lone
         new.payload = self.payload
         new.request = self.request
         new.reserved = self.reserved

@@ -57,6 +57,7 @@ class Failure(Exception):
         self.where = where
         self.detail = detail
         self.spent = False  # our own tries are: the SDK had better not try on
+        self.retry_after_s: float | None = None  # when asking again makes sense, where that is known
 
     @property
     def told(self) -> str:
@@ -85,6 +86,7 @@ class Refusal(Exception):
         self.status = status
         self.code = code
         self.message = message
+        self.retry_after_s: float | None = None  # when asking again makes sense, where that is known
 
 
 # What providers and servers say, in lower case: OpenAI, Azure, Anthropic, Bedrock, Gemini, Mistral, Groq, xAI, Cohere, DeepSeek, vLLM,

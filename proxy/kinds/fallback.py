@@ -132,7 +132,7 @@ class Fallback:
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         turns, skipped = self._turns(call)
-        outcome = await self._ask(call, inner, len(turns), reserved=call.reserved + len(turns)) if turns else await settled(call, inner)
+        outcome = await self._ask(call, inner, turns) if turns else await settled(call, inner)
         fault = classify(outcome)
         if fault is None or fault not in self._faults:
             return self._watched(call.journal, given(outcome)) if turns else given(outcome)
@@ -157,10 +157,9 @@ class Fallback:
                 self._skip(call, turn, fault, why)
                 out = True
                 break
-            left = len(turns) - place - 1
             before = kept(outcome)
             try:
-                latest = await self._ask(self._next(call, turn, fault), inner, left, reserved=call.reserved + left)
+                latest = await self._ask(self._next(call, turn, fault), inner, turns[place + 1 :])
             except BaseException:
                 let_go(before)
                 raise
@@ -240,16 +239,17 @@ class Fallback:
         call.journal.note("fallback", self._policy, acted=True, **what)
         return call.derive(target=target, payload=payload, tries=1)
 
-    async def _ask(self, call: Call, inner: Service, left: int, reserved: int) -> Outcome:
+    async def _ask(self, call: Call, inner: Service, rest: Sequence[Turn]) -> Outcome:
         """One target, within what leaves the next ones their turn of the app's patience."""
-        latest = call.latest
+        latest, left = call.latest, len(rest)
+        call = call.derive(reserved=call.reserved + left, lone=not any(Fault.BREAKER_OPEN in turn.entry.when for turn in rest))
         now = self._clock.now()
         if not left or latest is None or latest <= now:
-            return await settled(call.derive(reserved=reserved), inner)
+            return await settled(call, inner)
         until = latest - left * min(TURN_S, (latest - now) / (left + 1))
         try:
             with self._clock.limit(until):
-                return await settled(call.derive(reserved=reserved, answer_by=until), inner)
+                return await settled(call.derive(answer_by=until), inner)
         except TimeoutError:
             where = call.target.upstream
             detail = f"no answer from {where} within {until - now:.3g} s; the rest of the time is for the next target"
@@ -335,7 +335,7 @@ KIND = Kind(
     enforce=Fallback,
     shadow=None,
     reads_body=lambda spec: True,
-    holds_reply=lambda spec: "until its first content",
+    holds_reply=lambda spec: "a stream until its first content, plain JSON whole (4 MiB)",
     primes=lambda spec: True,
     warn=_warn,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from proxy.core.call import Call
 from proxy.core.service import Layer
@@ -33,6 +33,24 @@ class Site:
     policy: str
     fields: frozenset[str]
     clock: Clock
+
+
+@dataclass(slots=True, frozen=True)
+class Shown:
+    """What a layer tells of its state, on the admin port: of one target, or of itself. Never content, never a key."""
+
+    kind: str
+    labels: Mapping[str, str]  # whose state it is: policy, upstream, model
+    what: Mapping[str, object]  # plain values, for a person
+    gauges: Mapping[str, float] = field(default_factory=dict)  # metrics by name, of these labels
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """A layer that has a state to tell of."""
+
+    def shown(self) -> Iterable[Shown]:
+        """What it is now."""
 
 
 def _whole(spec: Any) -> frozenset[str]:
