@@ -19,6 +19,7 @@ from proxy.policy.document_spec import document_model
 from proxy.policy.expect_spec import WORDS
 from proxy.policy.kind import Kind
 from proxy.policy.language import NAMES
+from proxy.policy.shape import unfold
 
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.S)
 _SECTIONS = {  # what has a heading of its own on the page
@@ -82,7 +83,7 @@ class Reference:
 
     def example(self, name: str) -> Any:
         """The first example of a definition."""
-        return (self._definitions[name].get("examples") or self._whole(name)["examples"])[0]
+        return self._definitions[name]["examples"][0]
 
     def _said(self, field: JsonSchema) -> str:
         text = field.get("description") or self._definitions.get(_target(field), {}).get("description", "")
@@ -196,7 +197,7 @@ def _in_order() -> list[Kind]:
 
 def _facts(kind: Kind, example: Any) -> str:
     """How a kind composes, where it may be tried, and what it needs; probed with its example."""
-    spec = kind.spec.read(example)
+    spec = kind.spec.read(unfold(kind.spec, example)[0])
     sets = kind.fields(spec)
     if not sets:
         wins = "all of them act, in file order"

@@ -59,6 +59,8 @@ class Model(BaseModel):
             short = full.get("properties", {}).get(cls.shorthand, {})
             whole.clear()
             whole.update({"anyOf": [short, full], "description": full.get("description", "")})
+            if "examples" in full:
+                whole["examples"] = full.pop("examples")
         return out
 
 
