@@ -56,17 +56,21 @@ class Answer:
             reply = failed(failure)
             if call.trace is not None:
                 call.trace.detail = failure.told
-        if call.journal.entries and (names := call.journal.acted()):
+        entries = call.journal.entries
+        if entries and (names := [entry.policy for entry in entries if entry.acted and entry.policy is not None]):
             target = reply.target
             model = target.model if target is not None and target.model != call.journal.model else None
             told = _told(tuple(names), target.upstream if target is not None else None, model, call.allowance.spent, reply.origin)
-            reply.headers = [*reply.headers, *told]
+            before, marks = reply.headers, reply.marks
+            reply.headers = headers = [*before, *told]
+            if marks is not None and marks[0] is before and marks[1] == len(before):
+                reply.marks = headers, len(headers), marks[2]  # none of ours concerns a hop
         return reply
 
 
 @lru_cache(maxsize=256)  # what policies choose, of which there are few
 def _told(names: tuple[str, ...], upstream: str | None, model: str | None, exchanges: int, origin: str) -> tuple[tuple[bytes, bytes], ...]:
-    pairs = [(b"x-chassis-policies", ", ".join(names).encode("ascii", "replace"))]
+    pairs = [(b"x-chassis-policies", ", ".join(dict.fromkeys(names)).encode("ascii", "replace"))]
     if upstream is not None:
         pairs.append((b"x-chassis-upstream", upstream.encode("ascii", "replace")))
     if model is not None:
