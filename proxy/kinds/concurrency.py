@@ -52,7 +52,12 @@ class AdaptiveSpec(Spec):
 class ConcurrencySpec(Spec):
     """A limit on how many run at once, with a short queue; the others get a 429 with `retry-after`. A number alone is the limit."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [20, {"limit": 20, "queue": 50, "wait": "2s"}, {"adaptive": {"max": 100}}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [20, {"limit": 20, "queue": 50, "wait": "2s"}, {"adaptive": {"max": 100}}],
+            "anyOf": [{"required": ["limit"]}, {"required": ["adaptive"]}],
+        }
+    )
     shorthand: ClassVar[str | None] = "limit"
     limit: int | None = Field(None, ge=1, le=MAX, description="So many at once. With `adaptive`: where it begins.", examples=[20])
     queue: int = Field(QUEUE, ge=0, le=10_000, description="So many more wait, first come first served.")

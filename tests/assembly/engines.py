@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,12 +70,15 @@ class Inner:
     payloads: list[Payload | None] = field(default_factory=list)  # the engine lets go of a call's afterwards
     bodies: list[bytes] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    trouble: Callable[[int], Awaitable[None]] | None = None  # before the reply to the exchange of that number, from 1 on
 
     async def __call__(self, call: Call) -> Reply:
         self.calls.append(call)
         self.payloads.append(call.payload)
         call.allowance.spend()
         self.bodies.append(b"".join(call.payload.pieces()) if call.payload is not None else await call.request.body.read_all())
+        if self.trouble is not None:
+            await self.trouble(len(self.calls))
         reply = Reply(200, b"OK", [], Framing.LENGTH, Body.of(b"ok"))
         reply.target = call.target
         self.replies.append(reply)

@@ -5,8 +5,9 @@ A field of a condition's model, or a kind, that has no case here fails by its na
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -17,8 +18,10 @@ from proxy.assembly.load import load_text
 from proxy.assembly.stack import KINDS
 from proxy.core.body import Headers
 from proxy.core.call import Call
+from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
 from proxy.policy.match_spec import MatchSpec
+from proxy.policy.problems import PolicyError
 from tests.assembly.engines import JSON, UPSTREAMS, Bench, bench, call_of, chat, notes
 
 SIGNALS = "signals: {legal: {keywords: {any_of: contract}}, german: {header: {accept-language: 'de*'}}}"
@@ -234,9 +237,66 @@ class Act:
 
     apply: str
     acted: Callable[[Reply, Bench], bool]
+    trouble: Callable[[int], Awaitable[None]] | None = None
+    """What goes wrong with the upstream, so that it acts."""
+    before: int = 0
+    """Calls that have begun before, and that nobody has read to their end."""
 
+
+async def first_fails(exchange: int) -> None:
+    if exchange == 1:
+        raise Failure(Fault.CONNECT, "openai", "refused")
+
+
+async def fails(exchange: int) -> None:
+    raise Failure(Fault.CONNECT, "openai", "refused")
+
+
+async def stalls(exchange: int) -> None:
+    await asyncio.Event().wait()
+
+
+NOTED_AS = {"timeouts": "timeout", "concurrency": "shed", "circuit_breaker": "breaker"}
+OBSERVED = frozenset(name for name, kind in KINDS.items() if kind.shadow is not None)
 
 ACTS: dict[str, tuple[Act, ...]] = {
+    "timeouts": (
+        Act(
+            "{connect: 2s, first_token: 1s, stream_idle: 1s, min_rate: {events: 1}, per_try: 1ms, total: 1m}",
+            lambda reply, proxy: reply.status == 504 and proxy.inner.call.connect_s == 2.0,
+            stalls,
+        ),
+        Act("{total: 1ms}", lambda reply, proxy: reply.status == 504, stalls),
+    ),
+    "concurrency": (
+        Act("{limit: 1, queue: 0}", lambda reply, proxy: reply.status == 429 and len(proxy.inner.calls) == 1, before=1),
+        Act("{adaptive: {min: 1, max: 1}, wait: 1ms, per: policy}", lambda reply, proxy: reply.status == 429, before=1),
+    ),
+    "circuit_breaker": (
+        Act(
+            "{consecutive: 2, open_for: 1m, max_open_for: 1h, probes: 2, alone: 10ms, per: upstream, when: connect}",
+            lambda reply, proxy: reply.status == 502 and len(proxy.inner.calls) == 4,
+            fails,
+            before=3,
+        ),
+        Act(
+            "{rate: {failures: 50%, of_at_least: 2, window: 1m}, alone: 10ms}",
+            lambda reply, proxy: reply.status == 502 and len(proxy.inner.calls) == 4,
+            fails,
+            before=3,
+        ),
+    ),
+    "fallback": (
+        Act("{chain: small, when: connect}", lambda reply, proxy: proxy.inner.calls[1].target.model == "small", first_fails),
+        Act("[{upstream: groq}]", lambda reply, proxy: proxy.inner.calls[1].target.upstream == "groq", first_fails),
+    ),
+    "retry": (
+        Act(
+            "{max_attempts: 2, when: connect, backoff: {initial: 1ms}, retry_budget: {share: 10%}}",
+            lambda reply, proxy: reply.status == 200 and len(proxy.inner.calls) == 2,
+            first_fails,
+        ),
+    ),
     "refuse": (
         Act("{status: 451, code: not_here}", lambda reply, proxy: reply.status == 451 and not proxy.inner.calls),
         Act("{}", lambda reply, proxy: reply.status == 403 and not proxy.inner.calls),
@@ -259,19 +319,23 @@ ACTS: dict[str, tuple[Act, ...]] = {
 ASKED = Ask(chat(temperature=1, top_p=0.5, max_tokens=100))
 
 
-def acts() -> list[Any]:
-    return [pytest.param(kind, act, id=f"{kind}-{i}") for kind, each in ACTS.items() for i, act in enumerate(each)]
+def acts(*, observed: bool = False) -> list[Any]:
+    names = OBSERVED if observed else ACTS.keys()
+    return [pytest.param(kind, act, id=f"{kind}-{i}") for kind, each in ACTS.items() if kind in names for i, act in enumerate(each)]
 
 
 @pytest.mark.parametrize(("kind", "act"), acts())
 async def test_a_kind_acts_where_its_policy_matches_and_says_so(kind: str, act: Act) -> None:
     proxy = built(f"    match: {{endpoint: chat}}\n    apply: {{{kind}: {act.apply}}}", "enforce")
+    proxy.inner.trouble = act.trouble
+    for _ in range(act.before):
+        await proxy.ask(ASKED.call())
     call = ASKED.call()
     reply = await proxy.ask(call)
     await reply.body.read_all()
 
     assert act.acted(reply, proxy)
-    assert [entry.policy for entry in notes(call, kind) if entry.acted] == ["p"]
+    assert [entry.policy for entry in notes(call, NOTED_AS.get(kind, kind)) if entry.acted] == ["p"]
     assert (b"x-chassis-policies", b"p") in reply.headers
 
 
@@ -284,10 +348,10 @@ async def test_a_kind_leaves_alone_what_its_policy_does_not_match(kind: str, act
 
     assert proxy.inner.bodies == [ASKED.sent]
     assert reply.headers == []
-    assert notes(call, kind) == []
+    assert notes(call, NOTED_AS.get(kind, kind)) == []
 
 
-@pytest.mark.parametrize(("kind", "act"), acts())
+@pytest.mark.parametrize(("kind", "act"), acts(observed=True))
 async def test_a_kind_in_shadow_reports_and_changes_nothing(kind: str, act: Act) -> None:
     proxy = built(f"    match: {{endpoint: chat}}\n    apply: {{{kind}: {act.apply}}}", "shadow")
     call = ASKED.call()
@@ -299,6 +363,12 @@ async def test_a_kind_in_shadow_reports_and_changes_nothing(kind: str, act: Act)
     assert proxy.inner.call.target.model is None
     assert reply.headers == []
     assert [(entry.policy, entry.shadow, entry.acted) for entry in notes(call, kind)] == [("p", True, False)]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - OBSERVED))
+def test_a_kind_that_cannot_be_observed_is_refused_in_shadow(kind: str) -> None:
+    with pytest.raises(PolicyError, match="shadow"):
+        built(f"    match: {{endpoint: chat}}\n    apply: {{{kind}: {ACTS[kind][0].apply}}}", "shadow")
 
 
 @pytest.mark.parametrize(("kind", "act"), acts())

@@ -51,6 +51,10 @@ class Example:
     """What the upstream plays, exchange by exchange, so that it acts; None: a good reply."""
     answers: bool = False
     """It answers the call by itself: nothing is asked of an upstream."""
+    noted: str = ""
+    """The word of its entries in the journal, where that is not the kind's name."""
+    crowd: int = 0
+    """So many calls like it begin before it, a millisecond apart: for what acts on many."""
 
     def layer(self) -> Layer:
         """The kind enforced; made inside a running loop."""
@@ -167,9 +171,14 @@ def what_it_did_is_in_the_journal(example: Example, form: Form) -> None:
     async def main() -> None:
         call = call_of(example.involved, form)
         with upstream_of(*(example.scripts or (good(form),))) as upstream:
-            await asked(enforced(example, upstream), call)
+            service = enforced(example, upstream)
+            async with asyncio.TaskGroup() as crowd:
+                for _ in range(example.crowd):
+                    crowd.create_task(_any(asked(service, call_of(example.involved, form))))
+                    await asyncio.sleep(0.001)
+                await asked(service, call)
 
-            entries = [entry for entry in call.journal.entries if entry.kind == example.kind.name]
+            entries = [entry for entry in call.journal.entries if entry.kind == (example.noted or example.kind.name)]
             assert entries, "the journal is silent"
             assert {entry.policy for entry in entries} == {POLICY}, "an entry does not name its policy"
             assert any(entry.acted for entry in entries), "it acted, and no entry says so"
@@ -186,7 +195,7 @@ def in_shadow_what_it_would_do_is_in_the_journal(example: Example, form: Form) -
         with upstream_of(*(example.scripts or (good(form),))) as upstream:
             await asked(in_shadow(example, upstream), call)
 
-            entries = [entry for entry in call.journal.entries if entry.kind == example.kind.name]
+            entries = [entry for entry in call.journal.entries if entry.kind == (example.noted or example.kind.name)]
             assert entries, "the journal is silent"
             assert all(entry.shadow and not entry.acted for entry in entries), "an entry does not say `shadow`, or says that it acted"
             assert {entry.policy for entry in entries} == {POLICY}, "an entry does not name its policy"

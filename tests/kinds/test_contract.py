@@ -7,13 +7,21 @@ from collections.abc import Callable
 import pytest
 
 from proxy.assembly.stack import STACK
-from proxy.kinds import fallback, instruct, params, refuse, rewrite
+from proxy.kinds import circuit_breaker, concurrency, fallback, instruct, params, refuse, retry, rewrite, timeouts
 from tests.kinds.contract import CLAIMS, SHADOW_CLAIMS, Example, Form
-from tests.scripted import RESET, chat
+from tests.scripted import RESET, SILENT, chat
 
 HI = [{"role": "user", "content": "Hi"}]
 
 EXAMPLES = (
+    Example(
+        timeouts.KIND,
+        spec={"total": "30s"},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=(SILENT,),
+        noted="timeout",
+    ),
     Example(
         refuse.KIND,
         spec={"message": "Not today."},
@@ -40,15 +48,57 @@ EXAMPLES = (
         uninvolved={"model": "gpt-4o", "messages": "not a list"},
     ),
     Example(
+        concurrency.KIND,
+        spec={"limit": 1, "wait": "1s"},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=((0.5, *chat("Hello")),),
+        noted="queued",
+        crowd=1,
+    ),
+    Example(
         fallback.KIND,
         spec={"chain": [{"model": "gpt-4o-mini"}, {"upstream": "groq", "model": "llama-3.3-70b-versatile"}]},
         involved={"model": "gpt-4o", "messages": HI},
         uninvolved={"model": "gpt-4o", "messages": HI},
         scripts=(RESET, chat("Hello")),
     ),
+    Example(
+        retry.KIND,
+        spec={"max_attempts": 3},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=(RESET, chat("Hello")),
+    ),
+    Example(
+        circuit_breaker.KIND,
+        spec={"consecutive": 1, "alone": "60s"},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=(RESET,),
+        noted="breaker",
+        crowd=2,
+    ),
+    Example(
+        concurrency.EXCHANGE,
+        spec={"limit": 1, "queue": 0, "per": "upstream"},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=((0.5, *chat("Hello")),),
+        noted="shed",
+        crowd=1,
+    ),
+    Example(
+        timeouts.EXCHANGE,
+        spec={"first_token": "10s", "stream_idle": "10s", "per_try": "30s", "min_rate": {"events": 1}},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=(SILENT,),
+        noted="timeout",
+    ),
 )
 
-each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.kind.name)
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.kind.name}-{example.kind.floor.value}")
 each_form = pytest.mark.parametrize("form", Form, ids=lambda form: form.value)
 
 
