@@ -270,3 +270,22 @@ def test_the_ends_of_a_run_with_escapes_are_those_of_its_text() -> None:
 @pytest.mark.parametrize(("text", "expected"), [("", ""), ("abc", "abc"), ("abcd", "abcd"), ("abcde", "5:ab:de")])
 def test_a_short_text_has_no_ends(text: str, expected: str) -> None:
     assert Document(b"{}").ends(text, 4) == expected
+
+
+def test_a_large_text_is_read_in_little_time_and_its_quotes_decide_nothing() -> None:
+    few = json.dumps({"model": "m", "messages": [{"role": "user", "content": "plain words " * 200_000}]}).encode()
+    many = json.dumps({"model": "m", "messages": [{"role": "user", "content": '"quoted" ' * 60_000}], "data": "x" * LONG_BYTES * 2}).encode()
+
+    for body in (few, many):
+        document = Document(body)
+        assert document.value("model") == "m"
+        assert document.value("messages") == json.loads(body)["messages"]
+
+
+def test_a_body_full_of_places_that_look_like_data_is_still_read_quickly() -> None:
+    body = b'{"model":"m","x":[' + b",".join([b'{"data":"x"}'] * 80_000) + b"]}"
+    began = process_time()
+    document = Document(body)
+
+    assert document.value("model") == "m"
+    assert process_time() - began < 1.0
