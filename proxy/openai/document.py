@@ -242,7 +242,7 @@ class Document:
 
 
 def _quotes(raw: bytes) -> list[int] | None:
-    """Where all quotes stand, None where there are many. A quote is found in a third of the time that a longer word, or to count them, takes."""
+    """Where all quotes stand, None where there are many. One is found in a third of the time of a longer word, or of counting."""
     places: list[int] = []
     find, place = raw.find, raw.find(b'"')
     while place >= 0:
