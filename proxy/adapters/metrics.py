@@ -4,7 +4,7 @@ The labels of policies are a team's own words: `chassis_policy_info` has each as
 `chassis_label_calls_total` counts calls by label and value, so that no other metric's labels depend on a policy file.
 
 Counts are plain numbers of the event loop's thread, read by a collector at a scrape: a locked counter of the client library costs as much
-as all of this. No model, path or key is ever a label; a value beyond the bound becomes `other`.
+as all of this. No path or key is ever a label, and a model only of a breaker; a value beyond the bound becomes `other`.
 Cost: about 1 us a call for its count and both durations.
 """
 
@@ -20,7 +20,9 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from proxy.adapters.states import families
 from proxy.core.journal import Entry
+from proxy.policy.kind import Shown
 
 PolicyInfo = tuple[str, str, Mapping[str, str]]  # name, mode, labels
 POLICIES = 1_000  # told of in `chassis_policy_info`
@@ -138,6 +140,8 @@ class Metrics(Collector):
         self.label_calls = counter(
             "chassis_label_calls_total", "Calls on which a policy with this label acted.", "label", "value", "status_class"
         )
+        self.breakers = counter("chassis_breaker_transitions_total", "Changes of a circuit breaker.", "policy", "upstream", "to")
+        self.states: Callable[[], Iterable[Shown]] | None = None  # what layers tell of themselves
         self.layer_faults = counter("chassis_layer_faults_total", "Layers that broke and were passed over.", "layer")
         self.oddities = counter("chassis_upstream_oddities_total", "What an upstream does that the API does not.", "upstream", "what")
         self.unknown_conditions = counter("chassis_unknown_conditions_total", "Conditions that could not be told.", "why")
@@ -194,6 +198,8 @@ class Metrics(Collector):
         """All families, for the registry."""
         for family in self._families:
             yield family.collect()
+        if self.states is not None:
+            yield from families(self.states())
         if self._revision:
             yield InfoMetricFamily("chassis_policies", "What is loaded.", value={"revision": self._revision})
         if self._policies:

@@ -5,12 +5,12 @@ So breakers, budgets and caches keep their state when an unrelated line of a pol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from proxy.assembly.rules import Layered, Part
 from proxy.core.clock import Clock
 from proxy.core.service import Layer
-from proxy.policy.kind import Floor, Kind, Observer, Place, Site
+from proxy.policy.kind import Floor, Kind, Observer, Place, Shown, Shows, Site
 
 Key = tuple[str, str, frozenset[str], Floor]  # policy, digest of the spec, fields won, and which layer of the kind
 
@@ -48,6 +48,12 @@ class Shelf:
         if part.kind.shadow is None:
             return None
         return part.kind.shadow(part.spec, self._site(policy, part.fields))
+
+    def shown(self) -> Iterator[Shown]:
+        """What layers tell of their state: breakers, limits."""
+        for layer in list(self._layers.values()):
+            if isinstance(layer, Shows):
+                yield from layer.shown()
 
     def keep_only(self, live: frozenset[tuple[str, str]]) -> None:
         """Forgets layers whose (policy, digest) is not in use any more."""

@@ -16,6 +16,7 @@ LEAST = 10  # calls in a window: the median of fewer is noise
 MOST = 256  # latencies kept of one window
 STALE = 60  # windows after which the best latency is measured anew
 SMOOTHING = 0.5  # of the way to what a window suggests
+FINEST_S = 0.001  # what is quicker is not told apart
 STEEPEST = 0.5  # one window halves the limit at most
 
 
@@ -69,7 +70,7 @@ class Gradient:
         return True
 
     def _judge(self) -> None:
-        median_s = sorted(self._latencies)[len(self._latencies) // 2] if self._latencies else math.inf
+        median_s = max(FINEST_S, sorted(self._latencies)[len(self._latencies) // 2]) if self._latencies else math.inf
         if self._trial:
             self._trial -= 1
             if not self._trial and median_s < math.inf:

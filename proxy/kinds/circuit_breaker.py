@@ -211,7 +211,8 @@ class CircuitBreaker:
             if is_open:
                 what["open_for_s"] = round(max(0.0, circuit.until - now), 1)
             labels = {"policy": self._policy, "upstream": upstream, "model": model or ""}
-            yield Shown("circuit_breaker", labels, what, {"chassis_breaker_state": NUMBERS[circuit.state]})
+            gauges = {"chassis_breaker_state": NUMBERS[circuit.state]}
+            yield Shown("circuit_breaker", labels, what, gauges, is_news=circuit.state is not State.CLOSED)
 
 
 class Verdict(Stage):

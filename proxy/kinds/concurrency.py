@@ -158,7 +158,8 @@ class Gate:
             what["best_latency_ms"] = round(best_s * 1000, 1) if best_s is not None else None
         gauges = {"chassis_concurrency_in_flight": slots.taken, "chassis_concurrency_queued": slots.queued}
         labels = {"policy": self._policy, "upstream": self.upstream or ""}
-        return Shown("concurrency", labels, what, {**gauges, "chassis_concurrency_limit": slots.limit})
+        is_full = slots.taken >= slots.limit
+        return Shown("concurrency", labels, what, {**gauges, "chassis_concurrency_limit": slots.limit}, is_full)
 
 
 class Slot(Stage):

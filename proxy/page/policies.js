@@ -39,6 +39,7 @@ export class Policies {
     const known = Object.keys(this.exchanges).length;
     Object.assign(this.hits, pulse.hits);
     this.exchanges = pulse.exchanges;
+    this.states = pulse.states ?? [];
     if (Object.keys(pulse.hits).length) this.count();
     if (this.loaded && (known !== Object.keys(this.exchanges).length || !document.hidden)) this.upstreams();
   }
@@ -147,13 +148,22 @@ export class Policies {
         h("div", { class: "head" }, said(upstream.name, { class: "strong" }), upstream.home ? h("span", { class: "chip" }, "home") : null),
         said(upstream.url ?? "no url", { class: "mono dim url" }),
         h("div", { class: "about" }, said(`key: ${upstream.key}`), outcomes.length ? null : h("span", { class: "dim" }, "no exchange yet")),
+        this.trouble(upstream.name),
         outcomes.length ? h("div", { class: "chips" }, outcomes.map(([outcome, count]) => h("span", { class: `chip ${/^2/.test(outcome) ? "" : "wrong"}` }, said(outcome), ` ${short(count)}`))) : null,
       );
     });
-    const key = JSON.stringify([upstreams, this.exchanges]);
+    const limits = this.trouble("");
+    if (limits) shown.push(h("li", null, limits));
+    const key = JSON.stringify([upstreams, this.exchanges, this.states]);
     if (key === this.drawn) return;
     this.drawn = key;
     fill(byId("upstreams"), h("h2", null, "Upstreams", shown.length ? h("small", null, " exchanges since start") : ""), shown.length ? h("ul", { class: "upstreams" }, shown) : h("p", { class: "hint" }, "None is declared."));
+  }
+
+  /** Breakers that are not closed, and limits that are full: of an upstream, or, without a name, of policies. */
+  trouble(upstream) {
+    const states = (this.states ?? []).filter((state) => state.upstream === upstream);
+    return states.length ? h("div", { class: "chips states" }, states.map((state) => h("span", { class: "chip wrong", title: `${state.kind} of ${state.policy}` }, said(stateOf(state))))) : null;
   }
 
   warnings() {
@@ -166,6 +176,12 @@ export class Policies {
         : null,
     );
   }
+}
+
+function stateOf(state) {
+  if (state.kind !== "circuit_breaker") return `${state.upstream || state.policy}: full, ${state.in_flight} of ${state.limit}, ${state.queued} waiting`;
+  const word = state.state === "open" ? `open, ${Math.ceil(state.open_for_s ?? 0)} s` : "half-open";
+  return `${state.model || "all models"}: ${word}`;
 }
 
 function text(element, value) {

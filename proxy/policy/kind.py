@@ -43,6 +43,7 @@ class Shown:
     labels: Mapping[str, str]  # whose state it is: policy, upstream, model
     what: Mapping[str, object]  # plain values, for a person
     gauges: Mapping[str, float] = field(default_factory=dict)  # metrics by name, of these labels
+    is_news: bool = False  # an operator wants to see it at once
 
 
 @runtime_checkable

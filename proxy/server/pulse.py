@@ -12,6 +12,7 @@ from proxy.adapters.hits import Hits
 from proxy.adapters.metrics import Metrics
 from proxy.assembly.generation import Generation
 from proxy.assembly.reload import Reload
+from proxy.policy.kind import Shown
 
 
 class PulseOf:
@@ -51,8 +52,14 @@ class PulseOf:
             "connections": _asked(metrics.connections.read),
             "generation": generation.number if generation is not None else 0,
             "reload_failures": reload.failures if reload is not None else 0,
+            "states": [{"kind": shown.kind, **shown.labels, **shown.what} for shown in _troubled(metrics)],
             "hits": {name: hit.to_json() for name, hit in self._hits.all().items()},
         }
+
+
+def _troubled(metrics: Metrics) -> list[Shown]:
+    """Breakers that are not closed, and limits that are full."""
+    return [shown for shown in metrics.states() if shown.is_news] if metrics.states is not None else []
 
 
 def _asked(read: Callable[[], float] | None) -> int:

@@ -30,6 +30,8 @@ class MetricsRecorder:
             for entry in entries:
                 if entry.kind == "unknown":
                     metrics.unknown_conditions.add(_reason(entry.what.get("why")))
+                elif entry.kind == "breaker" and "to" in entry.what:
+                    metrics.breakers.add(str(entry.policy), str(entry.what.get("upstream")), str(entry.what["to"]))
                 elif entry.kind == "oddity":
                     metrics.oddities.add(str(entry.what.get("upstream")), str(entry.what.get("what")))
 

@@ -51,6 +51,7 @@ class Status:
             "loaded_at": datetime.fromtimestamp(self._loaded_at_ns() / 1e9, UTC).isoformat(timespec="milliseconds"),
             "files": [str(file) for file in policies.loaded.files],
             "upstreams": [_upstream(each, each.name == policies.home) for each in policies.upstreams.values()],
+            "states": [{"kind": shown.kind, **shown.labels, **shown.what} for shown in generation.shelf.shown()],
             "policies": [_policy(each) for each in policies.loaded.policies],
             "warnings": [str(warning) for warning in policies.warnings],
             "reload_failures": reload.failures if reload is not None else 0,
