@@ -19,7 +19,7 @@ from proxy.core.journal import Journal
 from proxy.core.reply import Reply
 from proxy.core.request import LENGTH
 from proxy.core.service import Service
-from proxy.openai.deltas import DONE, ERROR, STREAMED
+from proxy.openai.deltas import DONE, ERROR, FINISH, STREAMED
 from proxy.openai.encoding import unpacker
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload, Unread
@@ -162,7 +162,7 @@ def _ended(journal: Journal, upstream: str, wants_usage: bool, reading: StreamRe
     """Notes what was odd of a stream, at its own end."""
     if reading.said & ERROR or reading.bad or not reading.any_event or reading.endpoint == Endpoint.RESPONSES:
         return
-    for what in reading.oddities.found(bool(reading.said & DONE), wants_usage and not reading.tells_usage):
+    for what in reading.oddities.found(bool(reading.said & DONE), bool(reading.said & FINISH), wants_usage and not reading.tells_usage):
         _odd(journal, upstream, what)
 
 

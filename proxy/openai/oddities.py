@@ -21,12 +21,11 @@ WHAT = {
 class Oddities:
     """What was seen of one stream."""
 
-    __slots__ = ("_tools", "finish", "repeats")
+    __slots__ = ("_tools", "repeats")
 
     def __init__(self) -> None:
         self._tools: dict[tuple[Any, Any], str] = {}
         self.repeats = False
-        self.finish = False  # a finish reason has passed
 
     def content(self, event: Mapping[str, Any]) -> None:
         """An event with content: a tool call that has the index of another one is odd."""
@@ -46,13 +45,13 @@ class Oddities:
         if self._tools.setdefault((choice, index), id) != id:
             self.repeats = True
 
-    def found(self, is_done: bool, lacks_usage: bool) -> Iterator[str]:
+    def found(self, is_done: bool, is_finished: bool, lacks_usage: bool) -> Iterator[str]:
         """The words for what was odd, at the clean end of a stream of chat or completions."""
         if self.repeats:
             yield "repeated_tool_index"
         if not is_done:
             yield "no_done"
-        if not self.finish:
+        if not is_finished:
             yield "no_finish_reason"
         if lacks_usage:
             yield "no_usage"

@@ -28,6 +28,8 @@ from proxy.openai.unread import Unread
 from proxy.openai.usage import ReplyReader, Usage
 
 HALF_BYTES = 64 * 1024  # of an event that has not ended
+RECENT = 16  # chunks that are given to the reader together
+LONG_BYTES = 4096  # but for one longer than this
 START_BYTES = 64  # looked at for what a body is
 KEYS = (b"content", b"arguments", b"delta", b"text", b"reasoning_content", b"reasoning", b"refusal")
 MARKS = tuple(b'"%b":%b"' % (key, gap) for key in KEYS for gap in (b"", b" "))
@@ -38,6 +40,7 @@ _terminal = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed
 _finish = re.compile(rb'"finish_reason"\s*:\s*"[^"]').search
 _usage = re.compile(rb'"usage"\s*:\s*\{').search
 _numbers = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})\b').findall
+_QUOTE = 34
 _AT_BLANK = (b"\n\n", b"\r\r", b"\n\r", b"\n\r\n", b"\r\r\n")
 _BOM = b"\xef\xbb\xbf"
 
@@ -54,7 +57,9 @@ class StreamReading(Stage):
         "_now",
         "_over",
         "_reader",
+        "_recent",
         "_says",
+        "_split",
         "_splitter",
         "_start",
         "_tail",
@@ -90,7 +95,9 @@ class StreamReading(Stage):
         self._where = where
         self._unpack = unpack
         self._splitter = Splitter(HALF_BYTES)
+        self._split = self._splitter.feed
         self._reader = ReplyReader()
+        self._recent: list[bytes] = []  # that the reader has not been given yet
         self._usage: Usage | None = None
         self._start: bytes | None = b""  # what has come, until it is known what it is
         self._tail = b""  # a last event that came without its blank line, where the stream ended too soon
@@ -119,17 +126,33 @@ class StreamReading(Stage):
     @property
     def tells_usage(self) -> bool:
         """Whether usage has passed."""
-        return bool(_usage(self._reader.late()) or _usage(self._reader.kept()))
+        return bool(_usage(self._keep().late()) or _usage(self._keep().kept()))
 
     def usage(self) -> Usage:
         """What the stream says of itself; at its end."""
         if self._usage is None:
-            self._usage = self._reader.result()
+            self._usage = self._keep().result()
         return self._usage
 
     # As a stage
 
     def feed(self, data: bytes) -> bytes:
+        mark = self.mark
+        if mark:  # plain events, whose content has begun: the one hot path
+            block = self._split(data)
+            if not block:
+                return block
+            at = block.find(mark)
+            if at >= 0 and block[at + len(mark)] != _QUOTE and not self._splitter.torn:
+                self.content_at = self._now()
+                self._is_open = False
+                recent = self._recent
+                recent.append(block)
+                if len(recent) == RECENT or len(block) > LONG_BYTES:
+                    self._keep()
+                return block
+            self._try(block)
+            return block
         if self.blind:
             return self._given_up(data)
         if self._unpack is None:
@@ -152,12 +175,9 @@ class StreamReading(Stage):
             if self.is_events is False:
                 self._reader.feed(data)
                 return self._given_up(data)
-        block = self._splitter.feed(data)
+        block = self._split(data)
         if block:
-            try:
-                self._read(block)
-            except Exception as bug:
-                self._lost(bug)
+            self._try(block)
         return block
 
     def end(self) -> bytes:
@@ -166,12 +186,10 @@ class StreamReading(Stage):
         if self.blind or not self.is_events:
             return out
         if half:
-            try:
-                self._read(half)
-            except Exception as bug:
-                self._lost(bug)
+            self._try(half)
+            if self.blind:
                 return out
-        if not self.any_event or self.bad or self.said & ERROR or (self.said & DONE and self.oddities.finish) or self._ends():
+        if not self.any_event or self.bad or self.said & ERROR or self._is_over or self._ends():
             over, self._over = self._over, None
             if over is not None:
                 over(self)
@@ -182,8 +200,13 @@ class StreamReading(Stage):
         )
 
     def rest(self) -> bytes:
-        self.blind = True
+        self.blind, self.mark = True, b""
         return self._splitter.end() if self._unpack is None else b""
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether all has been heard that ends a stream of its form."""
+        return self.said & DONE != 0 and (self.said & FINISH != 0 or self.endpoint == Endpoint.RESPONSES)
 
     # What is said to a client whose stream breaks
 
@@ -197,7 +220,7 @@ class StreamReading(Stage):
             return None
         if self.said & (DONE | ERROR):
             return None
-        late = self._reader.late()
+        late = self._keep().late()
         if _done(late) or _terminal(late) or self._tells_error(late):
             return None
         message = f"{failure.fault.value}: {failure.detail}"
@@ -226,21 +249,28 @@ class StreamReading(Stage):
         """Whether no event has come, and what did come does not begin as one."""
         return not self.any_event and self.is_events is True and _is_field(self._start or b"") is None
 
-    def _read(self, block: bytes) -> None:
-        self._reader.feed(block)
-        if self._splitter.torn:
-            self._read_torn(block)
-            return
-        self._is_open = False
-        mark = self.mark
-        if mark:
-            at = block.find(mark) + len(mark)
-            if at >= len(mark) and block[at] != 34:
-                self.content_at = self._now()
+    def _try(self, block: bytes) -> None:
+        """Reads events one by one. A bug ends it: nothing has been kept back of them, so nothing is lost."""
+        try:
+            self._recent.append(block)
+            if self._splitter.torn:
+                self._read_torn(block)
                 return
-        for event in events(block):
-            if event.data is not None:
-                self._heard(event, event.data)
+            self._is_open = False
+            for event in events(block):
+                if event.data is not None:
+                    self._heard(event, event.data)
+        except Exception as bug:
+            self.blind, self.mark = True, b""
+            if self.body.on_bug is not None:
+                self.body.on_bug(self, bug)
+
+    def _keep(self) -> ReplyReader:
+        """Gives the reader what has come since it was given any."""
+        if self._recent:
+            self._reader.feed(b"".join(self._recent))
+            self._recent.clear()
+        return self._reader
 
     def _heard(self, event: Event, data: bytes) -> None:
         data = data.strip()
@@ -257,12 +287,12 @@ class StreamReading(Stage):
         says = ERROR if event.name == b"error" else self._says(value)
         if says & CONTENT:
             self.content_at = self._now()
-            self.mark = next((mark for mark in MARKS if mark + b'"' not in data and mark in data), b"")
-            self.oddities.content(value)
+            if self._unpack is None and (not self.mark or self.mark not in data):
+                self.mark = next((mark for mark in MARKS if (at := data.find(mark)) >= 0 and data[at + len(mark)] != _QUOTE), self.mark)
+            if b'"tool_calls"' in data:
+                self.oddities.content(value)
         if says & ERROR:
             self.error = True
-        if says & FINISH:
-            self.oddities.finish = True
         self.said |= says
 
     def _read_torn(self, block: bytes) -> None:
@@ -274,18 +304,14 @@ class StreamReading(Stage):
             self.said |= DONE if _terminal(block) else NOTHING
         elif _finish(block):
             self.said |= FINISH
-            self.oddities.finish = True
 
     def _ends(self) -> bool:
         """Whether what has come last says that it is the end, or an error. For ends that came in one chunk with content."""
-        late = self._reader.late()
-        if _done(late):
+        late = self._keep().late()
+        if _done(late) or (self.endpoint == Endpoint.RESPONSES and _terminal(late)):
             self.said |= DONE
-        if _terminal(late):
-            self.said |= DONE
-        if _finish(late) or (not self.said & DONE and _finish(self._reader.kept())):
+        if not self.said & FINISH and self.endpoint != Endpoint.RESPONSES and (_finish(late) or _finish(self._reader.kept())):
             self.said |= FINISH
-            self.oddities.finish = True
         if not self.said & (DONE | FINISH) and self._tells_error(late):
             self.said |= ERROR
             self.error = True
@@ -307,11 +333,6 @@ class StreamReading(Stage):
             return data
         held = self._splitter.end()
         return held + data if held else data
-
-    def _lost(self, bug: Exception) -> None:
-        self.blind = True
-        if self.body.on_bug is not None:
-            self.body.on_bug(self, bug)
 
 
 def json_value(data: bytes) -> Any:

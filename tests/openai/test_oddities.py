@@ -15,7 +15,6 @@ def of(*events: dict[str, Any]) -> Oddities:
     seen = Oddities()
     for event in events:
         seen.content(event)
-    seen.finish = True
     return seen
 
 
@@ -28,14 +27,14 @@ def test_parallel_calls_with_an_index_each_are_not_odd() -> None:
         calls({"index": 1, "id": ""}),
     )
 
-    assert list(seen.found(True, False)) == []
+    assert list(seen.found(True, True, False)) == []
 
 
 @pytest.mark.parametrize("index", [0, 3, None])
 def test_a_second_call_at_one_index_is(index: int | None) -> None:
     seen = of(calls({"index": index, "id": "a"}), calls({"index": index, "id": "b"}))
 
-    assert list(seen.found(True, False)) == ["repeated_tool_index"]
+    assert list(seen.found(True, True, False)) == ["repeated_tool_index"]
 
 
 def test_nonsense_is_passed_over() -> None:
@@ -47,18 +46,17 @@ def test_nonsense_is_passed_over() -> None:
         calls({"index": 0, "id": "b"}, choice={}),
     )
 
-    assert list(seen.found(True, False)) == []
+    assert list(seen.found(True, True, False)) == []
 
 
 def test_an_end_is_odd_in_what_it_lacks() -> None:
     bare = Oddities()
 
-    assert list(bare.found(False, True)) == ["no_done", "no_finish_reason", "no_usage"]
-    assert list(bare.found(True, False)) == ["no_finish_reason"]
+    assert list(bare.found(False, False, True)) == ["no_done", "no_finish_reason", "no_usage"]
+    assert list(bare.found(True, False, False)) == ["no_finish_reason"]
 
 
 def test_every_word_is_explained() -> None:
     seen = of(calls({"index": 0, "id": "a"}), calls({"index": 0, "id": "b"}))
-    seen.finish = False
 
-    assert {*seen.found(False, True), "json_for_stream", "stream_for_json"} == set(WHAT)
+    assert {*seen.found(False, False, True), "json_for_stream", "stream_for_json"} == set(WHAT)

@@ -248,7 +248,7 @@ def test_any_chunking_of_a_good_stream_leaves_in_whole_events_and_says_the_same(
     assert reading.content_at is not None
     assert reading.finished
     assert not reading.error
-    assert endpoint is Endpoint.RESPONSES or list(reading.oddities.found(bool(reading.said & 4), not reading.tells_usage)) == []
+    assert endpoint is Endpoint.RESPONSES or list(reading.oddities.found(bool(reading.said & 4), bool(reading.said & 2), not reading.tells_usage)) == []
     assert reading.usage().output_tokens == 2
 
 
