@@ -8,7 +8,7 @@ Cost: 2 to 5 µs for a call that goes well; nothing per chunk. A request whose b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from random import Random
@@ -239,21 +239,13 @@ class Fallback:
         call.journal.note("fallback", self._policy, acted=True, **what)
         return call.derive(target=target, payload=payload, tries=1)
 
-    async def _ask(self, call: Call, inner: Service, rest: Sequence[Turn]) -> Outcome:
-        """One target, within what leaves the next ones their turn of the app's patience."""
+    def _ask(self, call: Call, inner: Service, rest: Sequence[Turn]) -> Awaitable[Outcome]:
+        """One target, within what leaves those that are still to come their exchange, and their turn of the app's patience."""
         latest, left = call.latest, len(rest)
         call = call.derive(reserved=call.reserved + left, lone=not any(Fault.BREAKER_OPEN in turn.entry.when for turn in rest))
-        now = self._clock.now()
-        if not left or latest is None or latest <= now:
-            return await settled(call, inner)
-        until = latest - left * min(TURN_S, (latest - now) / (left + 1))
-        try:
-            with self._clock.limit(until):
-                return await settled(call.derive(answer_by=until), inner)
-        except TimeoutError:
-            where = call.target.upstream
-            detail = f"no answer from {where} within {until - now:.3g} s; the rest of the time is for the next target"
-            return Failure(Fault.TIMEOUT, where, detail)
+        if left and latest is not None and (here_s := latest - self._clock.now()) > 0:
+            call.answer_by = latest - left * min(TURN_S, here_s / (left + 1))
+        return settled(call, inner)
 
 
 def _last(outcome: Outcome, tried: Sequence[str]) -> Reply:

@@ -15,6 +15,7 @@ from proxy.core.reply import Reply
 from proxy.core.service import Service, compose
 from proxy.core.virtual import run
 from proxy.kinds.fallback import KIND, FallbackSpec
+from proxy.kinds.patience import InTime
 from proxy.kinds.prime import Prime
 from proxy.policy.kind import Site
 from proxy.policy.shape import unfold
@@ -54,7 +55,7 @@ def spec_of(written: Any) -> FallbackSpec:
 def service_of(written: Any, upstream: Upstream, *inside: Any) -> Service:
     clock = LoopClock(asyncio.get_running_loop())
     layer = KIND.enforce(spec_of(written), Site("safe", frozenset(("",)), clock))
-    return compose([layer, *inside, Prime(clock)], upstream, Bugs())
+    return compose([layer, *inside, InTime(clock), Prime(clock)], upstream, Bugs())
 
 
 async def got(service: Service, call: Call) -> Received | Failure | Refusal:
