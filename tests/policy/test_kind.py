@@ -43,7 +43,7 @@ def test_the_floors_are_how_often_a_layer_runs() -> None:
 
 
 def test_the_stack_names_each_kind_once_and_its_floors_go_inward() -> None:
-    names = [kind.name for kind in STACK]
+    names = [kind.place for kind in STACK]
     floors = [list(Floor).index(kind.floor) for kind in STACK]
 
     assert len(set(names)) == len(names)
@@ -52,5 +52,5 @@ def test_the_stack_names_each_kind_once_and_its_floors_go_inward() -> None:
 
 @pytest.mark.parametrize("kind", STACK, ids=lambda kind: kind.name)
 def test_the_name_is_the_module(kind: Kind) -> None:
-    assert kind.spec.__module__ == f"proxy.kinds.{kind.name}"
+    assert kind.enforce.__module__ == f"proxy.kinds.{kind.name}"
     assert kind.spec.__doc__
