@@ -6,11 +6,12 @@ inside of it. Then the engine chooses, for each call, which of the layers below 
 
 from __future__ import annotations
 
-from proxy.kinds import circuit_breaker, concurrency, fallback, instruct, params, refuse, retry, rewrite, timeouts
+from proxy.kinds import circuit_breaker, concurrency, degrade, fallback, instruct, params, refuse, retry, rewrite, timeouts
 from proxy.policy.kind import Floor, Kind
 
 OUTER: tuple[Kind, ...] = (
     # CALL: once per call from the app
+    degrade.KIND,  # the last resort: catches every failure from below
     timeouts.KIND,  # `total`: one deadline for all below, bodies included
     refuse.KIND,  # says no before any work
     rewrite.KIND,  # which model, which upstream

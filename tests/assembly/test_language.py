@@ -260,6 +260,10 @@ NOTED_AS = {"timeouts": "timeout", "concurrency": "shed", "circuit_breaker": "br
 OBSERVED = frozenset(name for name, kind in KINDS.items() if kind.shadow is not None)
 
 ACTS: dict[str, tuple[Act, ...]] = {
+    "degrade": (
+        Act("Sorry.", lambda reply, proxy: reply.status == 200 and reply.origin == "static", fails),
+        Act("{reply: Sorry., status: 503, when: connect, retry_after: 1m}", lambda reply, proxy: reply.status == 503, fails),
+    ),
     "timeouts": (
         Act(
             "{connect: 2s, first_token: 1s, stream_idle: 1s, min_rate: {events: 1}, per_try: 1ms, total: 1m}",

@@ -7,13 +7,20 @@ from collections.abc import Callable
 import pytest
 
 from proxy.assembly.stack import STACK
-from proxy.kinds import circuit_breaker, concurrency, fallback, instruct, params, refuse, retry, rewrite, timeouts
+from proxy.kinds import circuit_breaker, concurrency, degrade, fallback, instruct, params, refuse, retry, rewrite, timeouts
 from tests.kinds.contract import CLAIMS, SHADOW_CLAIMS, Example, Form
 from tests.scripted import RESET, SILENT, chat
 
 HI = [{"role": "user", "content": "Hi"}]
 
 EXAMPLES = (
+    Example(
+        degrade.KIND,
+        spec={"reply": "The assistant is unavailable right now."},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=(RESET,),
+    ),
     Example(
         timeouts.KIND,
         spec={"total": "30s"},
