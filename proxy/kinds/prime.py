@@ -4,7 +4,7 @@ Floor EXCHANGE, innermost, of no policy: it stands where a layer of the stack as
 stands in `reply.fault`, where retry, fallback and the breaker read it; a body that breaks or ends too soon while it is held is a Failure.
 What is held: an error to its end (64 KiB), a stream to its first content (64 KiB), plain JSON whole (4 MiB). All of it leaves as it came.
 It asks the upstream not to encode what is read here; what comes encoded all the same is read as a copy.
-Cost: 12 µs a plain reply of 1 KB, its JSON parsed once for all who ask; 25 µs a stream and 0.7 µs a chunk.
+Cost: 18 µs a plain reply of 1 KB, its JSON parsed once for all who ask; 45 µs a stream, and 1 µs a chunk of it.
 """
 
 from __future__ import annotations
@@ -112,13 +112,15 @@ class Prime:
             return
         encoding = _encoding(reply)
         if encoding in PLAIN_NAMES:
-            await body.until(None, 1)
+            if not body.ended:
+                await body.until(None, 1)
             if begins_events(body.peek()):  # whatever its label
                 await self._stream(call, reply, asked)
                 return
-        await body.until(None, WHOLE_BYTES)
         if not body.ended:
-            return
+            await body.until(None, WHOLE_BYTES)
+            if not body.ended:
+                return
         data = body.peek()
         if encoding not in PLAIN_NAMES:
             unpack = unpacker(encoding)
@@ -171,13 +173,12 @@ def unencoded(call: Call) -> Call:
     request = call.request
     if call.endpoint not in JUDGED or request.upgrade is not None:
         return call
-    headers = request.headers
-    for name, value in headers:
+    plain = headers = request.headers
+    for at, (name, value) in enumerate(headers):
         if len(name) == 15 and name.lower() == ACCEPTS and value.strip().lower() != b"identity":
-            break
-    else:
+            plain = [*plain[:at], (name, b"identity"), *plain[at + 1 :]]
+    if plain is headers:
         return call
-    plain = [(name, b"identity") if len(name) == 15 and name.lower() == ACCEPTS else (name, value) for name, value in headers]
     return call.derive(request=request.derive(request.target, plain, request.framing, request.length, request.body))
 
 

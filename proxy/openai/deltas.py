@@ -21,7 +21,7 @@ ERROR = 8
 STREAMED = frozenset((Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.RESPONSES))
 TERMINAL = frozenset(("response.completed", "response.incomplete", "response.failed", "response.cancelled"))
 _BEFORE_CONTENT = frozenset(("response.created", "response.queued", "response.in_progress", "response.content_part.added"))
-_DELTAS = ("content", "tool_calls", "reasoning_content", "reasoning", "refusal", "audio", "function_call", "reasoning_details")
+_DELTAS = frozenset(("content", "tool_calls", "reasoning_content", "reasoning", "refusal", "audio", "function_call", "reasoning_details"))
 
 
 def of_chat(event: Mapping[str, Any]) -> int:
@@ -37,7 +37,7 @@ def of_chat(event: Mapping[str, Any]) -> int:
             says |= CONTENT
         for where in ("delta", "message"):
             delta = choice.get(where)
-            if isinstance(delta, dict) and any(delta.get(key) for key in _DELTAS):
+            if isinstance(delta, dict) and any([value for key, value in delta.items() if key in _DELTAS]):
                 says |= CONTENT
         reason = choice.get("finish_reason")
         if reason and isinstance(reason, str):

@@ -4,7 +4,7 @@ Each event is parsed until the first content. From then on a chunk is only searc
 the role of another choice, a new tool call, a finish reason, usage, `[DONE]`. Its bytes leave as they came, in whole events, so that a
 break falls between events: half an event of up to 64 KiB waits for its end.
 A bug in here ends the reading, not the stream.
-Cost: 0.7 µs a chunk after the first content; 3 µs a chunk that is parsed.
+Cost: 1 µs a chunk after the first content; 8 µs a chunk that is parsed, of which a stream has four or five.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ class StreamReading(Stage):
         if says & CONTENT:
             self.content_at = self._now()
             if self._unpack is None and (not self.mark or self.mark not in data):
-                self.mark = next((mark for mark in MARKS if (at := data.find(mark)) >= 0 and data[at + len(mark)] != _QUOTE), self.mark)
+                self.mark = _mark_in(data) or self.mark
             if b'"tool_calls"' in data:
                 self.oddities.content(value)
         if says & ERROR:
@@ -333,6 +333,15 @@ class StreamReading(Stage):
             return data
         held = self._splitter.end()
         return held + data if held else data
+
+
+def _mark_in(data: bytes) -> bytes:
+    """What stands before the text of an event with content; b"" where it is spelt oddly: such a stream is parsed event by event."""
+    for mark in MARKS:
+        at = data.find(mark)
+        if at >= 0 and data[at + len(mark)] != _QUOTE:
+            return mark
+    return b""
 
 
 def json_value(data: bytes) -> Any:
