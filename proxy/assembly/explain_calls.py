@@ -1,27 +1,22 @@
-"""explain_calls -- calls that were, explained with the policies that they ran under, also when those have been replaced since.
+"""explain_calls -- the policies that kept calls ran under, remembered for an explanation, also when they were replaced.
 
-What matched and what was decided is known from the call; what each condition saw is asked again, of what is kept of the request.
 Cost: nothing until somebody asks; then some milliseconds, between which calls go on. One explanation at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from proxy.adapters.recent import BODY_BYTES, Ended, Recent
-from proxy.assembly.explain import Explanation, asked_again, begun, facts_of, held, payload_of, sent, stacked
+from proxy.adapters.recent import Ended, Recent
 from proxy.assembly.generation import Generation
 from proxy.assembly.load import Policies
-from proxy.assembly.looking import Looking
-from proxy.assembly.recorded import Asked
-from proxy.assembly.rules import of_endpoint
 from proxy.openai.tokens import Tokens
-from proxy.policy.facts import NO_BODY
-from proxy.policy.match import All
+
+if TYPE_CHECKING:
+    from proxy.assembly.explain import Explanation
 
 GENERATIONS = 8  # of policies that are remembered: who edits more often than that within some hundred calls is trying things out
-NOT_KEPT = "its body is not kept for an explanation"
 
 
 class CallsExplained:
@@ -47,64 +42,7 @@ class CallsExplained:
 
     async def explain(self, call: Ended) -> Explanation:
         """What was done with it, and why."""
+        from proxy.assembly.explain_served import explain_served  # a megabyte that a proxy whom nobody asks does not need
+
         async with self._one_at_a_time:
-            return await self._explain(call)
-
-    async def _explain(self, call: Ended) -> Explanation:
-        asked = Asked(call.method, call.target, call.headers, call.body or b"")
-        payload = payload_of(asked)
-        latest = max(self._known, default=0)
-        number = call.generation if call.generation in self._known else latest
-        policies, tokens = self._known[number]
-        out = begun(policies, asked, payload)
-        out.recorded = {**call.told(), "revision": policies.loaded.revision}
-        out.model = call.told().get("model", out.model)
-        out.status = call.told().get("status", 0)
-        out.journal = call.entries
-        matching = tuple(rule for rule in policies.rules if rule.name in call.matched and not rule.shadow)
-        looking = Looking(policies, [replace(rule, condition=All("match", ())) for rule in matching], tokens)
-        lost_body = call.body is None and _had_body(call)
-        facts = await facts_of(asked, payload, looking, NOT_KEPT if lost_body else NO_BODY, call.started_ns)
-        out.rules = await asked_again(policies.rules, facts, call.matched)
-        if number != call.generation:
-            out.recorded.pop("revision")
-            out.notes.append(f"the policies of then (generation {call.generation}) are not kept: these are those of generation {number}")
-        elif number != latest:
-            out.notes.append(f"the policies have changed since: generation {latest} is in force")
-        stacked(out, looking, call.matched)
-        out.has_body = lost_body or bool(call.body)
-        if lost_body:
-            self._without_body(out, call, policies)
-            out.held = held(looking, asked, out, None)
-        self._without_skipped(out, call)
-        if number == call.generation and not lost_body:
-            seen = await looking.look(asked)
-            out.held = held(looking, asked, out, seen.exchange)
-            out.sent = sent(looking, asked, seen.exchange) if seen.exchange is not None else None
-            out.headers = seen.reply.headers
-            out.reply = b"" if seen.exchange is not None else await seen.reply.body.read_all()
-        return out
-
-    def _without_body(self, out: Explanation, call: Ended, policies: Policies) -> None:
-        """Says what cannot be said, where it matters."""
-        mine = of_endpoint(policies.rules, out.endpoint)
-        if any(rule.matches_body or rule.reads_body for rule in mine):
-            out.notes.append(
-                f"{NOT_KEPT} (over {BODY_BYTES >> 10} KiB, read by no policy, or younger calls took its place): what conditions"
-                " saw in it is not known; which policies matched is"
-            )
-        out.rules = [replace(rule, verdict=rule.name in call.matched) for rule in out.rules]
-
-    def _without_skipped(self, out: Explanation, call: Ended) -> None:
-        """What would have taken too long in shadow was not asked then."""
-        skipped = {entry.policy for entry in call.entries if entry.kind == "shadow_skipped"}
-        if skipped:
-            out.rules = [replace(rule, verdict=None) if rule.name in skipped else rule for rule in out.rules]
-
-
-def _had_body(call: Ended) -> bool:
-    for name, value in call.headers:
-        low = name.lower()
-        if low == b"transfer-encoding" or (low == b"content-length" and value.strip() != b"0"):
-            return True
-    return False
+            return await explain_served(call, self._known)

@@ -12,8 +12,6 @@ from aiohttp import web
 
 from proxy.adapters.calllog import as_text as line_text
 from proxy.assembly.explain_calls import CallsExplained
-from proxy.assembly.explain_json import as_json
-from proxy.assembly.explain_text import as_text
 
 LISTED = 50  # calls, where no limit is given
 LAST = "last"  # in the place of an id: the youngest
@@ -42,6 +40,9 @@ class Explaining:
         call = next(iter(recent.latest(1)), None) if id == LAST else recent.find(id)
         if call is None:
             return _problem(404, "no call has ended yet" if id == LAST else _unknown(id, len(recent)))
+        from proxy.assembly.explain_json import as_json  # a megabyte that a proxy whom nobody asks does not need
+        from proxy.assembly.explain_text import as_text
+
         found = await self._calls.explain(call)
         if text:
             return web.Response(text="\n".join(as_text(found, brief=_says_yes(request.query.get("brief", "")))) + "\n")
