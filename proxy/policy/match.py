@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from proxy.openai.endpoints import Endpoint
-from proxy.policy.complexity import ComplexityIs, QuestionCount
 from proxy.policy.conditions import (
     HEAD,
     Condition,
@@ -237,6 +236,18 @@ def _not(compiler: Compiler, value: Any) -> Iterator[Condition]:
     yield Not(compiler.condition(value), _endpoints_of_not(value))
 
 
+def _question_count(spec: Any) -> Condition:
+    from proxy.policy.complexity import QuestionCount  # its words take half a megabyte
+
+    return QuestionCount(spec.below, spec.at_least)
+
+
+def _complexity(spec: Any) -> Condition:
+    from proxy.policy.complexity import ComplexityIs
+
+    return ComplexityIs(spec.below, spec.at_least)
+
+
 _BUILDERS: Mapping[str, _Builder] = {
     "endpoint": _one(EndpointIs),
     "path": _one(PathIs),
@@ -246,8 +257,8 @@ _BUILDERS: Mapping[str, _Builder] = {
     "has": _one(HasFeature),
     "messages": _one(lambda spec: MessageCount(spec.below, spec.at_least)),
     "prompt_tokens": _one(lambda spec: PromptTokens(spec.below, spec.at_least)),
-    "questions": _one(lambda spec: QuestionCount(spec.below, spec.at_least)),
-    "complexity": _one(lambda spec: ComplexityIs(spec.below, spec.at_least)),
+    "questions": _one(_question_count),
+    "complexity": _one(_complexity),
     "keywords": _keywords,
     "regex": _regex,
     "language": _one(LanguageIs),
