@@ -100,8 +100,11 @@ class Prime:
             reply.fault = Fault.BAD_REPLY
             if asked and reading.is_json:
                 _odd(call.journal, where, "json_for_stream")
-        elif reading.bad or reading.error or reading.is_garbage or (body.ended and not reading.any_event):
+        elif reading.bad or reading.error or reading.is_garbage:
             reply.fault = Fault.BAD_REPLY
+        elif body.ended and not reading.any_event:  # an SDK that is given it ends without a word
+            reply.close()
+            raise Failure(Fault.BAD_REPLY, where, "the stream ended without an event")
         elif asked is False:
             reply.fault = Fault.BAD_REPLY
             _odd(call.journal, where, "stream_for_json")

@@ -295,6 +295,14 @@ def test_a_stream_that_breaks_or_ends_before_its_content_is_truncated(endpoint: 
     assert (got.fault, got.failure is not None) == (Fault.TRUNCATED, True)
 
 
+@pytest.mark.parametrize("steps", [(END,), (KEEPALIVE, 1.0, END), (b"\n\n", END), (b"event: ping\n\n", END)])
+def test_a_stream_of_nothing_is_no_reply_at_all(steps: Script) -> None:
+    got = primed(stream(*steps), streaming())
+
+    assert got.failure is not None
+    assert (got.fault, got.failure.told) == (Fault.BAD_REPLY, "openai: the stream ended without an event")
+
+
 def test_json_that_stops_is_truncated_however_its_body_ends() -> None:
     assert primed((head(), plain()[:-9], END)).fault is Fault.TRUNCATED
     assert primed((head(), plain()[:-9], CUT)).fault is Fault.TRUNCATED
