@@ -6,8 +6,10 @@ So breakers, budgets and caches keep their state when an unrelated line of a pol
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from proxy.assembly.rules import Layered, Part
+from proxy.assembly.stack import STACK
 from proxy.core.clock import Clock
 from proxy.core.service import Layer
 from proxy.policy.kind import Floor, Kind, Observer, Place, Shown, Shows, Site
@@ -61,4 +63,9 @@ class Shelf:
             del self._layers[key]
 
     def _site(self, policy: str, fields: frozenset[str]) -> Site:
-        return Site(policy, fields, self._clock)
+        return Site(policy, fields, self._clock, _build)
+
+
+def _build(place: Place, spec: Any, site: Site) -> Layer:
+    """A layer of the stack's kind at `place`."""
+    return next(kind for kind in STACK if kind.place == place).enforce(spec, site)

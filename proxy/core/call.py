@@ -58,6 +58,7 @@ class Call:
         "endpoint",
         "id",
         "journal",
+        "limits",
         "lone",
         "payload",
         "request",
@@ -80,7 +81,8 @@ class Call:
         self.connect_s: float | None = None  # None: the upstream's default
         self.reserved = 0  # exchanges that outer layers have promised to others
         self.lone: bool | None = None  # no other target is asked if this one is not; None: `reserved` says it
-        self.tries: int | None = None  # a bound that fallback sets for retry
+        self.tries: int | None = None  # a bound that fallback sets for retry; 0: the target has tries of its own
+        self.limits: Any = None  # a layer with the limits of a target's tries, in the place of the policy's
         self.trace: Any = None  # the record that telemetry fills (`proxy.core.ports`), None where nothing records
 
     @property
@@ -100,6 +102,7 @@ class Call:
         new.endpoint = self.endpoint
         new.id = self.id
         new.journal = self.journal
+        new.limits = self.limits
         new.lone = self.lone
         new.payload = self.payload
         new.request = self.request

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from random import Random
 from typing import Any, ClassVar
@@ -22,15 +23,17 @@ from proxy.core.journal import Journal
 from proxy.core.outcomes import Outcome, given, kept, let_go, settled, watched
 from proxy.core.reply import Reply
 from proxy.core.request import NONE
-from proxy.core.service import Service
+from proxy.core.service import Layer, Service
 from proxy.openai.conversion import Convert, converted
 from proxy.openai.moves import why_it_stays
 from proxy.openai.patience import not_again
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.edits import Edits, ParamsSpec, slips
-from proxy.policy.kind import Floor, Kind, Site
+from proxy.policy.kind import Floor, Kind, Place, Site
 from proxy.policy.problems import Path, shortened
+from proxy.policy.retry_spec import RetrySpec
 from proxy.policy.spec import OneOrMany, Spec, Wrong
+from proxy.policy.timeouts_spec import TriesSpec
 from proxy.policy.view import View, Warned
 from proxy.policy.when import FALLBACK_WHEN, When
 
@@ -57,6 +60,12 @@ class FallbackTarget(Spec):
         description="What it would refuse is taken out of the request: by its name (`auto`), as from a model that thinks (`reasoning`) or "
         "does not (`classic`), or not at all (`none`).",
     )
+    timeouts: TriesSpec | None = Field(
+        None,
+        description="Limits of each of its tries, in the place of those of `timeouts`; `total` goes on.",
+        examples=[{"first_token": "60s"}],
+    )
+    retry: RetrySpec | None = Field(None, description="Tries of its own. Left out: it has one.", examples=[2])
     weight: int | None = Field(
         None,
         ge=1,
@@ -100,13 +109,25 @@ class Entry:
     convert: Convert
     edits: Edits | None
     weight: int | None
+    limits: Layer | None
+    retry: Layer | None
 
     @classmethod
-    def of(cls, target: FallbackTarget, when: Sequence[Fault]) -> Entry:
+    def of(cls, target: FallbackTarget, when: Sequence[Fault], site: Site) -> Entry:
         """With the faults of the chain where it names none."""
         edits = Edits(target.params) if target.params is not None else None
         faults = frozenset(target.when if target.when is not None else when)
-        return cls(target.upstream, target.model, faults, target.convert, edits, target.weight)
+        limits = _built(("timeouts", Floor.EXCHANGE), target.timeouts, site)
+        retry = _built(("retry", Floor.PLAN), target.retry, site)
+        return cls(target.upstream, target.model, faults, target.convert, edits, target.weight, limits, retry)
+
+
+def _built(place: Place, spec: Spec | None, site: Site) -> Layer | None:
+    """A layer of another kind with a target's own settings."""
+    if spec is None:
+        return None
+    assert site.build is not None, "built without the stack"
+    return site.build(place, spec, site)
 
 
 @dataclass(slots=True, frozen=True)
@@ -125,7 +146,7 @@ class Fallback:
     def __init__(self, spec: FallbackSpec, site: Site) -> None:
         self._policy = site.policy
         self._clock = site.clock
-        self._entries = tuple(Entry.of(target, spec.when) for target in spec.chain)
+        self._entries = tuple(Entry.of(target, spec.when, site) for target in spec.chain)
         self._faults = frozenset(fault for entry in self._entries for fault in entry.when)
         self._has_equals = any(entry.weight is not None for entry in self._entries)
         self._moves = any(entry.upstream is not None for entry in self._entries)
@@ -159,7 +180,7 @@ class Fallback:
                 break
             before = kept(outcome)
             try:
-                latest = await self._ask(self._next(call, turn, fault), inner, turns[place + 1 :])
+                latest = await self._ask(self._next(call, turn, fault), _tried(turn.entry, inner), turns[place + 1 :])
             except BaseException:
                 let_go(before)
                 raise
@@ -237,7 +258,7 @@ class Fallback:
                     known = what.get(name)
                     what[name] = [*known, *fields] if isinstance(known, list) else fields
         call.journal.note("fallback", self._policy, acted=True, **what)
-        return call.derive(target=target, payload=payload, tries=1)
+        return call.derive(target=target, payload=payload, tries=1 if entry.retry is None else None, limits=entry.limits)
 
     def _ask(self, call: Call, inner: Service, rest: Sequence[Turn]) -> Awaitable[Outcome]:
         """One target, within what leaves those that are still to come their exchange, and their turn of the app's patience."""
@@ -246,6 +267,18 @@ class Fallback:
         if left and latest is not None and (here_s := latest - self._clock.now()) > 0:
             call.answer_by = latest - left * min(TURN_S, here_s / (left + 1))
         return settled(call, inner)
+
+
+def _tried(entry: Entry, inner: Service) -> Service:
+    """The service as a target asks it: with tries of its own where it has some, in the place of the policy's."""
+    retry = entry.retry
+    if retry is None:
+        return inner
+
+    async def once(call: Call) -> Reply:
+        return await inner(call.derive(tries=0))
+
+    return partial(retry, inner=once)
 
 
 def _last(outcome: Outcome, tried: Sequence[str]) -> Reply:

@@ -8,6 +8,8 @@ Cost: 4 µs a call for both.
 
 from __future__ import annotations
 
+from functools import partial
+
 from proxy.core.call import Call
 from proxy.core.clock import Clock
 from proxy.core.faults import Failure, Fault
@@ -18,7 +20,7 @@ from proxy.openai.patience import answer_by, retries_before
 
 
 class Patience:
-    """Reads it. A request that cannot be sent twice is let be: there is nothing to decide for it."""
+    """Reads it. A request whose body is still on its way is let be: it cannot be sent twice, and Python begins to wait at its end."""
 
     __slots__ = ("_clock",)
 
@@ -27,7 +29,7 @@ class Patience:
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         request = call.request
-        if call.payload is None and request.framing is not NONE:
+        if call.payload is None and request.framing is not NONE and not request.body.ended:
             return await inner(call)
         if tries := retries_before(request.headers):
             call.allowance.shrink(tries)
@@ -38,7 +40,7 @@ class Patience:
 
 
 class InTime:
-    """Ends a try with the app's patience, or with what an outer layer leaves it of that."""
+    """Ends a try with the app's patience, or what an outer layer leaves it of that; and by the limits that its target has of its own."""
 
     __slots__ = ("_clock",)
 
@@ -47,6 +49,8 @@ class InTime:
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         by = call.answer_by
+        if call.limits is not None:
+            inner, call = partial(call.limits, inner=inner), call.derive(limits=None)
         if by is None:
             return await inner(call)
         begun = self._clock.now()

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from pydantic import ConfigDict, Field
-
 from proxy.core.call import Call
 from proxy.core.clock import Alarm, Clock
 from proxy.core.faults import Failure, Fault
@@ -22,72 +20,13 @@ from proxy.core.stage import Stage
 from proxy.openai.endpoints import Endpoint
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.kind import Floor, Kind, Site
-from proxy.policy.spec import Seconds, Spec
+from proxy.policy.timeouts_spec import FIRST_TOKEN_S, PER_TRY_S, MinRateSpec, TimeoutsSpec, TriesSpec
 from proxy.policy.units import duration_text
 from proxy.policy.view import View, Warned
 
-CONNECT_S = 10.0  # what a connection takes with no policy: a handshake over the widest distance, with two packets lost on the way
-FIRST_TOKEN_S = 300.0  # the slowest reasoning models think for some minutes
-STREAM_IDLE_S = 120.0  # between two tokens; the pauses of models that reason between tool calls stay below a minute
-PER_TRY_S = 600.0  # as long as the official SDKs wait
-TOTAL_S = 3600.0  # the longest answers stream for half an hour
-MAX_S = 86_400.0
 LATE_S = 0.005  # clocks that count whole milliseconds may ring an alarm this much before its time
 
 Tell = Callable[[str, float, str], Failure]
-
-
-class MinRateSpec(Spec):
-    """A stream that drips is ended: fewer events than these in `over`."""
-
-    events: int = Field(
-        ge=1, le=1_000_000, description="Events that carry data. Most upstreams send one token an event, some several.", examples=[10]
-    )
-    over: Seconds = Field(
-        30.0, ge=1.0, le=3600.0, description="Counted in windows of this length, one after the other, from the first content on."
-    )
-
-
-class TimeoutsSpec(Spec):
-    """How long a call may take. What is left out has a generous limit; without the policy only `connect` has one."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"first_token": "30s", "stream_idle": "30s", "per_try": "60s", "total": "180s"}]}
-    )
-    connect: Seconds = Field(
-        CONNECT_S, ge=0.001, le=MAX_S, description="To a connection, TLS included: a `connect` fault.", examples=["2s"]
-    )
-    first_token: Seconds | None = Field(
-        None,
-        ge=0.001,
-        le=MAX_S,
-        description="Streams: to the first content of a try; a role alone and keepalives are none. By default 5m, never over `per_try`.",
-        examples=["30s"],
-    )
-    stream_idle: Seconds = Field(
-        STREAM_IDLE_S,
-        ge=0.001,
-        le=MAX_S,
-        description="Streams: between two events with content; keepalives are none. Time in which the app is slow to read is not counted.",
-        examples=["30s"],
-    )
-    per_try: Seconds | None = Field(
-        None,
-        ge=0.001,
-        le=MAX_S,
-        description="One try: to the end of a plain reply, to the first content of a stream. By default 10m.",
-        examples=["60s"],
-    )
-    total: Seconds = Field(
-        TOTAL_S,
-        ge=0.001,
-        le=MAX_S,
-        description="All of it from the request on: every try, the waits between, and the bodies to their end.",
-        examples=["180s"],
-    )
-    min_rate: MinRateSpec | None = Field(
-        None, description="Ends a stream that drips; by default none does.", examples=[{"events": 10, "over": "30s"}]
-    )
 
 
 class Total:
@@ -128,12 +67,14 @@ class Tries:
 
     __slots__ = ("_clock", "_policy", "_spec")
 
-    def __init__(self, spec: TimeoutsSpec, site: Site) -> None:
+    def __init__(self, spec: TriesSpec, site: Site) -> None:
         self._policy = site.policy
         self._clock = site.clock
         self._spec = spec
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
+        if call.limits is not None:
+            return await inner(call)
         clock, spec = self._clock, self._spec
         begun = clock.now()
         asks_stream = _asks_stream(call)

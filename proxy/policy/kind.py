@@ -33,6 +33,8 @@ class Site:
     policy: str
     fields: frozenset[str]
     clock: Clock
+    build: Callable[[Place, Any, Site], Layer] | None = None
+    """The layer of another kind, for a kind that has some of its settings: none may import another."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -7,18 +7,22 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from proxy.assembly.stack import STACK
 from proxy.core.call import Call
 from proxy.core.clock import LoopClock
 from proxy.core.faults import Failure, Fault, Refusal
 from proxy.core.journal import Entry
 from proxy.core.reply import Reply
-from proxy.core.service import Service, compose
+from proxy.core.service import Layer, Service, compose
 from proxy.core.virtual import run
+from proxy.kinds import retry, timeouts
 from proxy.kinds.fallback import KIND, FallbackSpec
 from proxy.kinds.patience import InTime
 from proxy.kinds.prime import Prime
-from proxy.policy.kind import Site
+from proxy.policy.kind import Place, Site
+from proxy.policy.retry_spec import RetrySpec
 from proxy.policy.shape import unfold
+from proxy.policy.timeouts_spec import TriesSpec
 from tests.scripted import (
     DONE,
     JSON,
@@ -46,6 +50,10 @@ GROQ = {"upstream": "groq", "model": "llama"}
 DOWN = error(503, "down")
 
 
+def built(place: Place, spec: Any, site: Site) -> Layer:
+    return next(kind for kind in STACK if kind.place == place).enforce(spec, site)
+
+
 def spec_of(written: Any) -> FallbackSpec:
     unfolded, found = unfold(FallbackSpec, written)
     assert not found
@@ -54,7 +62,7 @@ def spec_of(written: Any) -> FallbackSpec:
 
 def service_of(written: Any, upstream: Upstream, *inside: Any) -> Service:
     clock = LoopClock(asyncio.get_running_loop())
-    layer = KIND.enforce(spec_of(written), Site("safe", frozenset(("",)), clock))
+    layer = KIND.enforce(spec_of(written), Site("safe", frozenset(("",)), clock, built))
     return compose([layer, *inside, InTime(clock), Prime(clock)], upstream, Bugs())
 
 
@@ -378,6 +386,51 @@ def test_after_the_last_moment_nothing_more_is_asked() -> None:
             assert outcome.status == 503
             assert (b"x-should-retry", b"false") in outcome.headers
             assert call.journal.entries[-1].what["skipped"] == "no time left"
+
+    run(main())
+
+
+def test_a_target_may_have_tries_of_its_own() -> None:
+    outcome, upstream, _ = asked([{**MINI, "retry": 3}, GROQ], openai=[DOWN, error(500), error(500), chat("ok")], groq=[chat("never")])
+
+    assert text_of(outcome) == "ok"
+    assert targets(upstream) == ["openai None", *["openai gpt-4o-mini"] * 3]
+
+
+def test_tries_of_its_own_leave_the_later_targets_their_exchange() -> None:
+    call = a_call(HI, exchanges=4)
+    outcome, upstream, _ = asked([{**MINI, "retry": 9}, GROQ], call, openai=[DOWN], groq=[chat("ok")])
+
+    assert text_of(outcome) == "ok"
+    assert targets(upstream) == ["openai None", *["openai gpt-4o-mini"] * 2, "groq llama"]
+
+
+def test_they_stand_in_the_place_of_a_retry_policys() -> None:
+    async def main() -> None:
+        clock = LoopClock(asyncio.get_running_loop())
+        policy = retry.KIND.enforce(RetrySpec.read({"max_attempts": 2}), Site("again", frozenset(("",)), clock))
+        with Upstream(openai=[DOWN], groq=[chat("ok")]) as upstream:
+            outcome = await got(service_of([{**MINI, "retry": 3}, "gpt-4.1", GROQ], upstream, policy), a_call(HI, exchanges=20))
+
+            assert text_of(outcome) == "ok"
+            assert targets(upstream) == ["openai None"] * 2 + ["openai gpt-4o-mini"] * 3 + ["openai gpt-4.1", "groq llama"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("policy_s", ["1s", "60s"])
+def test_a_target_may_have_limits_of_its_own_shorter_or_longer_than_the_policys(policy_s: str) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        clock = LoopClock(loop)
+        policy = timeouts.EXCHANGE.enforce(TriesSpec.read({"per_try": policy_s}), Site("slow", frozenset(("",)), clock))
+        chain = [{**MINI, "timeouts": {"per_try": "10s"}}, {**GROQ, "timeouts": {"per_try": "30s"}}]
+        with Upstream(openai=[DOWN, SILENT], groq=[(20.0, *chat("ok"))]) as upstream:
+            begun = loop.time()
+            outcome = await got(service_of(chain, upstream, policy), a_call(HI))
+
+            assert text_of(outcome) == "ok"
+            assert loop.time() - begun == pytest.approx(30, abs=0.1)
 
     run(main())
 
