@@ -6,7 +6,7 @@ inside of it. Then the engine chooses, for each call, which of the layers below 
 
 from __future__ import annotations
 
-from proxy.kinds import circuit_breaker, concurrency, degrade, fallback, instruct, params, refuse, retry, rewrite, timeouts
+from proxy.kinds import circuit_breaker, concurrency, degrade, fallback, hedge, instruct, params, race, refuse, retry, rewrite, timeouts
 from proxy.policy.kind import Floor, Kind
 
 OUTER: tuple[Kind, ...] = (
@@ -21,6 +21,8 @@ OUTER: tuple[Kind, ...] = (
     # PLAN: which upstream exchanges happen
     fallback.KIND,  # the chain of targets
     retry.KIND,  # per target
+    race.KIND,  # is one try
+    hedge.KIND,  # so is a hedged pair
     # EXCHANGE: once per upstream exchange, repairs too
     circuit_breaker.KIND,  # judges the wire, not the content
     concurrency.EXCHANGE,  # per upstream

@@ -256,6 +256,11 @@ async def stalls(exchange: int) -> None:
     await asyncio.Event().wait()
 
 
+async def first_stalls(exchange: int) -> None:
+    if exchange == 1:
+        await stalls(exchange)
+
+
 NOTED_AS = {"timeouts": "timeout", "concurrency": "shed", "circuit_breaker": "breaker"}
 OBSERVED = frozenset(name for name, kind in KINDS.items() if kind.shadow is not None)
 
@@ -288,6 +293,21 @@ ACTS: dict[str, tuple[Act, ...]] = {
             lambda reply, proxy: reply.status == 502 and len(proxy.inner.calls) == 4,
             fails,
             before=3,
+        ),
+    ),
+    "hedge": (
+        Act(
+            "{after: 1ms, max_share: 10%, to: {upstream: groq}}",
+            lambda reply, proxy: reply.status == 200 and proxy.inner.calls[1].target.upstream == "groq",
+            first_stalls,
+        ),
+        Act("{after: 1ms}", lambda reply, proxy: reply.status == 200 and len(proxy.inner.calls) == 2, first_stalls),
+    ),
+    "race": (
+        Act(
+            "{targets: [gpt-4o, {upstream: groq}], share: 100%}",
+            lambda reply, proxy: reply.status == 200 and proxy.inner.calls[1].target.upstream == "groq",
+            first_stalls,
         ),
     ),
     "fallback": (

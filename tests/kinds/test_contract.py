@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.assembly.stack import STACK
-from proxy.kinds import circuit_breaker, concurrency, degrade, fallback, instruct, params, refuse, retry, rewrite, timeouts
+from proxy.kinds import circuit_breaker, concurrency, degrade, fallback, hedge, instruct, params, race, refuse, retry, rewrite, timeouts
 from tests.kinds.contract import CLAIMS, SHADOW_CLAIMS, Example, Form
 from tests.scripted import RESET, SILENT, chat
 
@@ -76,6 +76,19 @@ EXAMPLES = (
         involved={"model": "gpt-4o", "messages": HI},
         uninvolved={"model": "gpt-4o", "messages": HI},
         scripts=(RESET, chat("Hello")),
+    ),
+    Example(
+        race.KIND,
+        spec={"targets": [{"model": "gpt-4o"}, {"upstream": "groq"}]},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI, "store": True},
+    ),
+    Example(
+        hedge.KIND,
+        spec={"after": "100ms"},
+        involved={"model": "gpt-4o", "messages": HI},
+        uninvolved={"model": "gpt-4o", "messages": HI},
+        scripts=((60.0, *chat("late")), chat("Hello")),
     ),
     Example(
         circuit_breaker.KIND,
