@@ -49,6 +49,8 @@ def decoded(raw: bytes, encoding: bytes) -> bytes:
 Unpack = Callable[[bytes], bytes]
 MOST_AT_ONCE = 4 * 1024 * 1024  # out of one chunk: what is more is no answer of a model
 
+ZSTD_BYTES = 256  # given to its decoder at a time, as that has no limit of its own: four bytes of it may be 128 KiB
+
 
 def unpacker(encoding: bytes) -> Unpack | None:
     """Unpacks the chunks of a reply as they come, as a copy; None where this encoding cannot be read here.
@@ -88,7 +90,7 @@ def _brotli() -> Unpack:
             out: bytes = decoder.process(data, output_buffer_limit=MOST_AT_ONCE)
         except brotli.error as error:
             raise Unread("not the data that its encoding says") from error
-        if not decoder.can_accept_more_data():
+        if len(out) >= MOST_AT_ONCE or not decoder.can_accept_more_data():
             raise Unread(f"over {MOST_AT_ONCE >> 20} MiB out of one chunk")
         return out
 
@@ -101,10 +103,17 @@ def _zstd() -> Unpack:
     decoder = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
 
     def unpack(data: bytes) -> bytes:
+        parts: list[bytes] = []
+        size = 0
         try:
-            return decoder.decompress(data)
+            for at in range(0, len(data), ZSTD_BYTES):
+                parts.append(decoder.decompress(data[at : at + ZSTD_BYTES]))
+                size += len(parts[-1])
+                if size > MOST_AT_ONCE:
+                    raise Unread(f"over {MOST_AT_ONCE >> 20} MiB out of one chunk")
         except zstandard.ZstdError as error:
             raise Unread("not the data that its encoding says") from error
+        return b"".join(parts)
 
     return unpack
 

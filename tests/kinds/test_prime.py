@@ -3,11 +3,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import zlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import brotli
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -575,6 +578,13 @@ def test_a_stream_that_came_encoded_is_read_as_a_copy_and_its_cut_stays_one() ->
     assert (good.fault, good.data, good.notes) == (None, packed, [])
     assert primed((at, error_first, END), streaming()).fault is Fault.BAD_REPLY
     assert (cut.data, cut.words) == (packed[:-6], None)
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"deflate"])
+def test_each_encoding_that_is_known_is_read(encoding: bytes) -> None:
+    packed = {b"br": brotli.compress, b"zstd": zstandard.compress, b"deflate": zlib.compress}[encoding](HTML)
+
+    assert primed((head(200, [*JSON, (b"Content-Encoding", encoding)]), packed, END)).fault is Fault.BAD_REPLY
 
 
 @pytest.mark.parametrize("streams", [False, True])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import zlib
 
+import brotli
 import pytest
+import zstandard
 
-from proxy.openai.encoding import DECODED_BYTES, decoded
+from proxy.openai.encoding import DECODED_BYTES, MOST_AT_ONCE, decoded, unpacker
 from proxy.openai.unread import Unread
 
 BODY = b'{"model":"m"}'
@@ -52,3 +54,40 @@ def test_a_bomb_is_not_unpacked() -> None:
 
     with pytest.raises(Unread, match="over 64 MiB"):
         decoded(bomb, b"gzip")
+
+
+PACKED = {b"gzip": gzip.compress, b"deflate": zlib.compress, b"br": brotli.compress, b" ZSTD": zstandard.ZstdCompressor().compress}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_a_reply_is_unpacked_as_it_comes(encoding: bytes) -> None:
+    data = b"some words " * 500
+    packed = PACKED[encoding](data)
+    unpack = unpacker(encoding)
+    assert unpack is not None
+    out = b"".join(unpack(packed[at : at + 7]) for at in range(0, len(packed), 7))
+
+    assert out == data
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_a_reply_that_is_not_what_its_encoding_says_is_unread(encoding: bytes) -> None:
+    unpack = unpacker(encoding)
+    assert unpack is not None
+
+    with pytest.raises(Unread, match="not the data"):
+        unpack(b"\x00\x01 no such thing " * 20)
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"br", b" ZSTD"])
+def test_a_chunk_that_unpacks_to_too_much_is_unread(encoding: bytes) -> None:
+    unpack = unpacker(encoding)
+    assert unpack is not None
+
+    with pytest.raises(Unread, match="out of one chunk"):
+        unpack(PACKED[encoding](b"x" * (MOST_AT_ONCE + 10_000)))
+
+
+@pytest.mark.parametrize("encoding", [b"", b"identity", b"x-odd", b"gzip, br"])
+def test_an_encoding_that_is_not_known_has_no_unpacker(encoding: bytes) -> None:
+    assert unpacker(encoding) is None

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from proxy.openai.errors import CODES, error_body
+from proxy.core.faults import Fault
+from proxy.core.sse import events
+from proxy.openai.errors import CODES, code_of, error_body, error_event
 
 
 def test_an_error_has_the_shape_that_sdks_read() -> None:
@@ -47,3 +49,25 @@ def test_an_sdk_raises_the_right_exception(code: str, status: int) -> None:
 def test_the_list_is_closed() -> None:
     with pytest.raises(TypeError):
         CODES["new"] = CODES["overloaded"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_each_fault_has_a_code_of_the_list(fault: Fault) -> None:
+    assert code_of(fault) in CODES
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions", "responses"])
+def test_an_error_event_is_one_event_at_which_sdks_raise(endpoint: str) -> None:
+    [event] = events(error_event(endpoint, "no\n\ud800", "upstream_timeout", 7))
+    said = json.loads(event.data or b"")
+
+    assert said["error"] == {"message": "no\n\ud800", "type": "chassis_error", "param": None, "code": "upstream_timeout"}
+    assert event.name == (b"error" if endpoint == "responses" else b"")
+    if endpoint == "responses":
+        assert {key: said[key] for key in ("type", "code", "message", "param", "sequence_number")} == {
+            "type": "error",
+            "code": "upstream_timeout",
+            "message": "no\n\ud800",
+            "param": None,
+            "sequence_number": 7,
+        }

@@ -231,3 +231,17 @@ def test_no_reply_is_too_strange(data: bytes) -> None:
 def test_an_error_reply_says_nothing() -> None:
     assert read(b'{"error":{"message":"no","type":"x","param":null,"code":null}}') == Usage()
     assert read(b'event: error\ndata: {"error":{"message":"no"}}\n\n') == Usage()
+
+
+@pytest.mark.parametrize("size", [1, 100, 5_000, 300_000])
+def test_what_came_last_is_kept_whatever_came_before(size: int) -> None:
+    reader = ReplyReader()
+    whole = b"".join(b"%07d" % number for number in range(size // 7 + 1))
+    for at in range(0, len(whole), 100):
+        reader.feed(whole[at : at + 100])
+    late, kept = reader.late(), reader.kept()
+
+    assert whole.endswith(late)
+    assert len(late) >= min(len(whole), 2048)
+    assert kept.endswith(late)
+    assert kept.startswith(whole[:100])
