@@ -31,10 +31,10 @@ class Core:
         layers = [(layered, layer) for layered, layer in layers if not isinstance(layer, Through)]
         outer = [layer for layered, layer in layers if layered.part.kind.place not in self.inside]
         inner = [layer for layered, layer in layers if layered.part.kind.place in self.inside]
-        if self.patience is not None and any(layered.part.kind.is_patient for layered, _ in layers):
+        is_patient = self.patience is not None and any(layered.part.kind.is_patient for layered, _ in layers)
+        if self.patience is not None and is_patient:
             outer.insert(0, self.patience[0])
-            inner.append(self.patience[1])
         if self.prime is not None and any(layered.part.kind.primes(layered.part.spec) for layered, _ in layers):
-            inner.append(self.prime)
+            inner.extend((self.patience[1], self.prime) if self.patience is not None and is_patient else (self.prime,))
         exchange = fixed(self.around_exchange, compose(inner, self.innermost, self.report))
         return compose(outer, exchange, self.report)

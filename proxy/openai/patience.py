@@ -25,15 +25,6 @@ MARGIN_S = (0.05, 1.0)  # at least, and at most; never more than half of it
 _is_number = re.compile(rb"[+-]?(?:\d{1,400}\.?\d{0,400}|\.\d{1,400})(?:[eE][+-]?\d{1,4})?").fullmatch
 
 
-def patience_s(headers: Headers) -> float | None:
-    """How many seconds the app waits for the first byte, None where it does not say."""
-    found = None
-    for name, value in headers:
-        if len(name) in (19, 24) and name.lower() in _WAITS and (wait := _number(value)) is not None and wait > 0:
-            found = wait if found is None else min(found, wait)
-    return found if found is None or found < MAX_S else None
-
-
 def retries_before(headers: Headers) -> int:
     """How often the app's SDK has already tried this call."""
     for name, value in headers:

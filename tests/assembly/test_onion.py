@@ -54,6 +54,24 @@ async def test_layers_stand_where_the_stack_says(primes: bool, seen: list[str]) 
     assert len(inner.calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("floor", "primes", "seen"),
+    [
+        (Floor.PLAN, True, ["reads", "kind", "telemetry", "keeps", "prime"]),
+        (Floor.PLAN, False, ["reads", "kind", "telemetry"]),
+        (Floor.CALL, True, ["kind", "telemetry", "prime"]),
+    ],
+)
+async def test_the_apps_patience_counts_where_a_layer_plans_exchanges(floor: Floor, primes: bool, seen: list[str]) -> None:
+    told: list[str] = []
+    patience = Marks("reads", told), Marks("keeps", told)
+    core = Core(Inner(), _raise, (Marks("telemetry", told),), Marks("prime", told), patience=patience)
+    reply = await core.compose([(layered("kind", floor, primes), Marks("kind", told))])(call_of({}))
+    reply.close()
+
+    assert told == seen
+
+
 async def test_no_layer_leaves_telemetry_and_the_upstream() -> None:
     told: list[str] = []
     reply = await Core(Inner(), _raise, (Marks("telemetry", told),), Marks("prime", told)).compose(())(call_of({}))

@@ -28,6 +28,16 @@ def test_an_allowance_is_spent_one_by_one_and_then_nothing_is_sent() -> None:
     assert (allowance.left, allowance.spent) == (0, 2)
 
 
+@pytest.mark.parametrize(
+    ("left", "tries", "then"), [(6, 0, 6), (6, 1, 3), (6, 2, 2), (6, 99, 2), (12, 2, 4), (1, 1, 1), (2, 3, 2), (0, 1, 0)]
+)
+def test_an_app_that_has_tried_before_has_fewer_exchanges_and_one_to_fall_back(left: int, tries: int, then: int) -> None:
+    allowance = Allowance(left)
+    allowance.shrink(tries)
+
+    assert (allowance.left, allowance.spent) == (then, 0)
+
+
 def test_a_call_may_make_six_exchanges_unless_told_otherwise() -> None:
     assert Allowance().left == EXCHANGES == 6
 

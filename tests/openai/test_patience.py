@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from proxy.openai.patience import MAX_RETRIES, patience_s, retries_before
+from proxy.core.body import Body
+from proxy.core.reply import Reply
+from proxy.core.request import Framing
+from proxy.openai.patience import MAX_RETRIES, answer_by, not_again, retries_before, retry_after_s, says_again
 
 
 @pytest.mark.parametrize(
-    ("headers", "wait_s"),
+    ("headers", "by"),
     [
         ([], None),
-        ([(b"x-stainless-read-timeout", b"600")], 600.0),
-        ([(b"X-Stainless-Read-Timeout", b"2.5"), (b"x-other", b"1")], 2.5),
-        ([(b"x-stainless-timeout", b"30")], 30.0),
-        ([(b"x-stainless-timeout", b"30"), (b"x-stainless-read-timeout", b"3")], 3.0),
+        ([(b"x-stainless-read-timeout", b"600")], 20 + 600 - 1.0),
+        ([(b"X-Stainless-Read-Timeout", b"3"), (b"x-other", b"1")], 20 + 3 - 0.15),
+        ([(b"x-stainless-read-timeout", b"0.5")], 20 + 0.5 - 0.05),
+        ([(b"x-stainless-read-timeout", b"0.06")], 20 + 0.03),
+        ([(b"x-stainless-timeout", b"30")], 10 + 30 - 1.0),
+        ([(b"x-stainless-timeout", b"30"), (b"x-stainless-read-timeout", b"4")], 20 + 4 - 0.2),
+        ([(b"x-stainless-timeout", b"4"), (b"x-stainless-read-timeout", b"30")], 10 + 4 - 0.2),
         ([(b"x-stainless-read-timeout", b"0")], None),
         ([(b"x-stainless-read-timeout", b"86400")], None),
         *(
@@ -21,8 +29,10 @@ from proxy.openai.patience import MAX_RETRIES, patience_s, retries_before
         ),
     ],
 )
-def test_the_wait_is_what_the_sdk_says_and_nothing_odd(headers: list[tuple[bytes, bytes]], wait_s: float | None) -> None:
-    assert patience_s(headers) == wait_s
+def test_the_app_has_its_answer_a_margin_before_its_sdk_gives_up(headers: list[tuple[bytes, bytes]], by: float | None) -> None:
+    found = answer_by(headers, received=10.0, here=20.0)  # a body that took ten seconds: node counts them, Python does not
+
+    assert found == (None if by is None else pytest.approx(by))
 
 
 @pytest.mark.parametrize(
@@ -31,3 +41,39 @@ def test_the_wait_is_what_the_sdk_says_and_nothing_odd(headers: list[tuple[bytes
 def test_the_tries_before_are_counted(value: bytes, count: int) -> None:
     assert retries_before([(b"X-Stainless-Retry-Count", value)]) == count
     assert retries_before([]) == 0
+
+
+def reply(*headers: tuple[bytes, bytes]) -> Reply:
+    return Reply(429, b"", list(headers), Framing.LENGTH, Body.of(b""))
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ([], None),
+        ([(b"Retry-After", b"2")], 2.0),
+        ([(b"retry-after-ms", b"1500"), (b"retry-after", b"9")], 1.5),
+        ([(b"retry-after-ms", b"oops"), (b"retry-after", b"9")], 9.0),
+        ([(b"retry-after-ms", b"0"), (b"retry-after", b"9")], None),
+        ([(b"retry-after", b"1e400")], math.inf),
+        ([(b"retry-after", b"Thu, 01 Jan 1970 00:16:50 GMT")], 10.0),
+        ([(b"retry-after", b"Thu, 01 Jan 1970 00:16:30 GMT")], None),
+        ([(b"retry-after", b"Thursday")], None),
+        ([(b"retry-after", b"\xff\xfe")], None),
+    ],
+)
+def test_the_wait_that_an_upstream_asks_for_is_read_as_the_sdks_read_it(headers: list[tuple[bytes, bytes]], wait_s: float | None) -> None:
+    assert retry_after_s(reply(*headers), wall_s=1000.0) == wait_s
+
+
+def test_an_upstreams_word_on_another_try_is_true_false_or_none() -> None:
+    said = [says_again(reply((b"X-Should-Retry", value))) for value in (b"true", b"false", b"True", b"")]
+
+    assert said == [True, False, None, None]
+    assert says_again(reply()) is None
+
+
+def test_the_last_reply_says_that_it_is_the_last_whatever_the_upstream_said() -> None:
+    told = not_again([(b"A", b"1"), (b"X-Should-Retry", b"true"), (b"x-should-retry", b"true")])
+
+    assert told == [(b"A", b"1"), (b"x-should-retry", b"false")]
