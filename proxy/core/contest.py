@@ -66,7 +66,7 @@ class Contest:
             end = failure.bare()
         except Refusal as refusal:
             end = refusal.with_traceback(None)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Exception):
             if not self._is_interrupted:
                 raise
             end = None
