@@ -20,7 +20,10 @@ from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
 from proxy.core.service import Service, compose
 from proxy.core.virtual import run
+from proxy.kinds.prime import Prime
 from proxy.kinds.telemetry import CallTelemetry, ExchangeTelemetry
+from tests import scripted
+from tests.scripted import Upstream, chat, chat_stream
 
 SSE = [(b"Content-Type", b"text/event-stream")]
 JSON = [(b"Content-Type", b"application/json")]
@@ -526,3 +529,30 @@ def test_a_finished_call_leaves_no_reference_cycle() -> None:
             gc.enable()
 
     assert run(main()) == 0
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_reply_that_prime_has_read_is_not_read_again(streams: bool) -> None:
+    kept = Kept()
+    readings = []
+
+    async def main() -> None:
+        layer = ExchangeTelemetry([kept], clock(), read_replies=True)
+        with Upstream(openai=[chat_stream("Hel", "lo", gap_s=1.0) if streams else chat("Hi")]) as upstream:
+
+            async def prime(call: Call) -> Reply:
+                reply = await compose([Prime(clock())], upstream, lambda name, bug: None)(call)
+                readings.append(reply.reading)
+                return reply
+
+            call = scripted.a_call({"model": "gpt-4o", "stream": streams})
+            call.trace = CallRecord(call, clock(), 0.0, trace=sampled([]))
+            await consumed(await layer(call, prime))
+
+    run(main())
+    [record] = kept.exchanges
+
+    assert record.usage is readings[0].usage()
+    assert record.usage.finish_reasons == ("stop",)
+    assert record.streamed is streams
+    assert record.first_chunk is not None
