@@ -14,15 +14,14 @@ import re
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from proxy.adapters.states import families
 from proxy.core.journal import Entry
 from proxy.policy.kind import Shown
+
+if TYPE_CHECKING:  # prometheus_client takes a megabyte: it is loaded at the first scrape
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
 
 PolicyInfo = tuple[str, str, Mapping[str, str]]  # name, mode, labels
 POLICIES = 1_000  # told of in `chassis_policy_info`
@@ -76,6 +75,8 @@ class Counter:
 
     def collect(self) -> Metric:
         """As a family of the client library."""
+        from prometheus_client.core import CounterMetricFamily
+
         family = CounterMetricFamily(self._name, self._help, labels=self._labels)
         for values, cell in list(self._cells.items()):
             family.add_metric(values, cell.value if self.read is None else self.read())
@@ -97,6 +98,8 @@ class Histogram:
 
     def collect(self) -> Metric:
         """As a family of the client library."""
+        from prometheus_client.core import HistogramMetricFamily
+
         family = HistogramMetricFamily(self._name, self._help, labels=(self._label,))
         for value, counts in self._counts.items():
             buckets, total = [], 0
@@ -117,13 +120,15 @@ class Gauge:
 
     def collect(self) -> Metric:
         """As a family of the client library."""
+        from prometheus_client.core import GaugeMetricFamily
+
         return GaugeMetricFamily(self._name, self._help, value=self.read() if self.read is not None else self.value)
 
 
 Family = TypeVar("Family", Counter, Histogram, Gauge)
 
 
-class Metrics(Collector):
+class Metrics:
     """All that this process counts. Later parts add their own."""
 
     def __init__(self) -> None:
@@ -152,10 +157,7 @@ class Metrics(Collector):
         self.in_flight = gauge("chassis_calls_in_flight", "Calls that have begun and not ended.")
         self.generation = gauge("chassis_policies_generation", "How often policies were loaded.")
         self.loop_lag = gauge("chassis_event_loop_lag_seconds", "The longest that the event loop was late since the last scrape.")
-        self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self._registry: CollectorRegistry | None = None
 
     def add(self, family: Family) -> Family:
         """Shows one more."""
@@ -196,6 +198,10 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families, for the registry."""
+        from prometheus_client.core import InfoMetricFamily
+
+        from proxy.adapters.states import families
+
         for family in self._families:
             yield family.collect()
         if self.states is not None:
@@ -207,7 +213,14 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """The page that Prometheus reads."""
-        return generate_latest(self.registry)
+        from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+
+        if self._registry is None:
+            self._registry = registry = CollectorRegistry(auto_describe=False)
+            registry.register(self)  # type: ignore[arg-type]  # a Collector in all but its base
+            ProcessCollector(registry=registry)
+            GCCollector(registry=registry)
+        return generate_latest(self._registry)
 
 
 def class_of(status: int | None) -> str:
@@ -217,6 +230,8 @@ def class_of(status: int | None) -> str:
 
 def _policy_info(policies: Iterable[PolicyInfo]) -> Metric:
     """One sample a policy, always 1. A label's name is made one that Prometheus takes."""
+    from prometheus_client.core import GaugeMetricFamily
+
     family = GaugeMetricFamily("chassis_policy_info", "Policies that are loaded, with their labels.")
     for name, mode, labels in policies:
         said: dict[str, str] = {"policy": name, "mode": mode}
