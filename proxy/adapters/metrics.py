@@ -217,7 +217,7 @@ class Metrics:
 
         if self._registry is None:
             self._registry = registry = CollectorRegistry(auto_describe=False)
-            registry.register(self)  # type: ignore[arg-type]  # a Collector in all but its base
+            registry.register(self)  # a Collector in all but its base
             ProcessCollector(registry=registry)
             GCCollector(registry=registry)
         return generate_latest(self._registry)
