@@ -149,6 +149,7 @@ class RequestParser:
                 self.unfed = data[at:]
                 return -1
             at += 2
+            self._head = None  # what was looked up is no head, or begins with an empty line
             line = read_line(data, at)
         begin = line.end()
         if begin - at > self._limits.line_bytes:

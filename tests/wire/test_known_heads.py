@@ -151,3 +151,12 @@ def test_a_request_of_no_bytes_is_complete_at_once() -> None:
         (LENGTH, True, b"x"),
     ]
     assert client.requests[1].known is not None
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\r\n\r\n", b"\r\n\r\n\r\n", b"\r\n\r\n\r\n\r\n"])
+def test_empty_lines_before_a_head_are_never_taken_for_it(before: bytes) -> None:
+    heads = KnownHeads()
+    Client(heads=heads).feed(before + b"GET /mine HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer mine\r\n\r\n")
+    stranger = Client(heads=heads).feed(before, b"\r\n\r\nGET /other HTTP/1.1\r\nHost: a\r\n\r\n")
+
+    assert [request.target for request in stranger.requests] == [b"/other"]
