@@ -47,6 +47,7 @@ class Exchange:
     received: bool = False
     status: int | None = None
     failure: str | None = None
+    is_open: bool = False  # somebody has the reply, and has neither read it to its end nor closed it
     decided: int = 0  # entries that the call's journal had when it began
 
 
@@ -133,7 +134,7 @@ class Sender:
             raise
         finally:
             self._network.current.reset(token)
-        exchange.status = reply.status
+        exchange.status, exchange.is_open = reply.status, True
         reply.body.after(lambda why: _ended(exchange, why))
         return reply
 
@@ -144,6 +145,7 @@ class Sender:
 
 
 def _ended(exchange: Exchange, why: Failure | None) -> None:
+    exchange.is_open = False
     if why is not None:
         exchange.failure = f"{why.fault.value}: {why.detail}"
 

@@ -115,9 +115,15 @@ class _Theatre:
         await asyncio.gather(*running)
         self._played.took_s = max(heard.ended for heard in self._played.heard) - begun
         await self._finish_behind(network)
+        playing = network.running()  # it is told of these already
+        for exchange in network.exchanges:
+            if exchange.is_open and exchange.upstream not in playing:
+                self._forgotten(f"the reply {exchange.status} of {exchange.upstream} was never closed")
         for upstream in generation.upstreams.values():
             upstream.close()
         await asyncio.sleep(SETTLE_S)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            self._forgotten(f"the task {task.get_name()} still runs")
         self._played.bugs += [("playing an upstream", bug) for bug in network.bugs]
 
     async def _finish_behind(self, network: Network) -> None:
@@ -128,8 +134,10 @@ class _Theatre:
                 return
             await asyncio.sleep(LOOK_S)
         for name in network.running():
-            why = f"an exchange with {name} still runs {duration_text(BEHIND_S)} after the app has what it gets"
-            self._played.bugs.append((why, RuntimeError("whoever receives a reply returns it or closes it")))
+            self._forgotten(f"an exchange with {name} still runs {duration_text(BEHIND_S)} after the app has what it gets")
+
+    def _forgotten(self, what: str) -> None:
+        self._played.bugs.append((what, RuntimeError("whoever receives a reply returns it or closes it, and ends what it has begun")))
 
     async def _step(self, step: StepSpec, heard: Heard, generation: Generation, begun: float) -> None:
         """One request, at its time."""

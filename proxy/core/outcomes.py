@@ -25,9 +25,9 @@ async def settled(call: Call, inner: Service) -> Outcome:
 
 
 def given(outcome: Outcome) -> Reply:
-    """The outcome as it came: a Failure is raised."""
+    """The outcome as it came: a Failure is raised, as a copy, or it and the frame that holds it would hold each other."""
     if isinstance(outcome, Failure):
-        raise outcome
+        raise outcome.bare()
     return outcome
 
 

@@ -26,7 +26,7 @@ from proxy.core.request import NONE
 from proxy.core.service import Layer, Service
 from proxy.openai.conversion import Convert, converted
 from proxy.openai.moves import why_it_stays
-from proxy.openai.patience import not_again
+from proxy.openai.patience import last_word
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.edits import Edits, ParamsSpec, slips
 from proxy.policy.kind import Floor, Kind, Place, Site
@@ -190,8 +190,9 @@ class Fallback:
                 continue
             let_go(before)
             outcome = latest
-        reply = _last(outcome, tried) if out or len(tried) > 1 else given(outcome)
-        return self._watched(call.journal, reply)
+        if classify(outcome) is not None and (out or len(tried) > 1):
+            return last_word(outcome, f" (tried: {'; '.join(tried)})" if len(tried) > 1 else "")
+        return self._watched(call.journal, given(outcome))
 
     def _watched(self, journal: Journal, reply: Reply) -> Reply:
         """The reply; if its body breaks it is noted that nobody is asked any more."""
@@ -279,18 +280,6 @@ def _tried(entry: Entry, inner: Service) -> Service:
         return await inner(call.derive(tries=0))
 
     return partial(retry, inner=once)
-
-
-def _last(outcome: Outcome, tried: Sequence[str]) -> Reply:
-    """The outcome when there is nobody left to ask: the SDK is told so, and a person what was tried."""
-    if isinstance(outcome, Failure):
-        outcome.spent = True
-        if len(tried) > 1:
-            outcome.detail = f"{outcome.detail} (tried: {'; '.join(tried)})"
-        raise outcome
-    if classify(outcome) is not None:
-        outcome.headers = not_again(outcome.headers)
-    return outcome
 
 
 def _told(target: Target, call: Call, outcome: Outcome) -> str:

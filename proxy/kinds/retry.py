@@ -12,13 +12,13 @@ from collections.abc import Callable
 from random import Random
 
 from proxy.core.call import Call, Target
-from proxy.core.faults import Abandoned, Failure, Fault, classify
+from proxy.core.faults import Failure, Fault, classify
 from proxy.core.journal import Journal
+from proxy.core.outcomes import Outcome, given, kept, let_go, settled, watched
 from proxy.core.reply import Reply
 from proxy.core.request import NONE
 from proxy.core.service import Service
-from proxy.core.stage import Stage
-from proxy.openai.patience import not_again, retry_after_s, says_again
+from proxy.openai.patience import last_word, retry_after_s, says_again
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.retry_spec import RetrySpec
 
@@ -83,43 +83,39 @@ class Retry:
         try:
             reply = await inner(call)
         except Failure as failure:
-            outcome: Reply | Failure = failure.bare()
+            outcome: Outcome = failure.bare()
         else:
             if reply.status < 400 and reply.fault is None:
                 return self._given(call.journal, reply)
             outcome = reply
         return await self._retried(call, inner, outcome, traffic)
 
-    async def _retried(self, call: Call, inner: Service, outcome: Reply | Failure, traffic: Traffic) -> Reply:
+    async def _retried(self, call: Call, inner: Service, outcome: Outcome, traffic: Traffic) -> Reply:
         """What comes after a first try that did not go well."""
         tries = 1
         while (fault := self._fault(outcome)) is not None:
             if call.payload is None and call.request.framing is not NONE:
                 call.journal.note("not_replayable", self._policy, why=fault.value)
-                return _as_it_came(outcome)
+                return given(outcome)
             wait_s, stop = self._plan(call, outcome, tries, traffic)
             if stop is not None:
                 return self._spent(call, outcome, fault, tries, stop)
             self._note(call, fault, tries + 1, wait_s)
-            kept = outcome if isinstance(outcome, Failure) or outcome.body.ended else None
-            if kept is None:
-                _close(outcome)
+            before = kept(outcome)
             tries += 1
             try:
                 await self._clock.sleep(wait_s)
-                outcome = await _settled(call, inner)
+                outcome = await settled(call, inner)
             except BaseException:
-                _close(kept)
+                let_go(before)
                 raise
-            if kept is not None and isinstance(outcome, Failure) and outcome.fault is Fault.BREAKER_OPEN:
-                outcome = kept  # nothing was sent: what the try before said is the last word
+            if before is not None and isinstance(outcome, Failure) and outcome.fault is Fault.BREAKER_OPEN:
+                outcome = before  # nothing was sent: what the try before said is the last word
                 return self._spent(call, outcome, fault, tries - 1, "breaker_open")
-            _close(kept)
-        if isinstance(outcome, Failure):
-            raise outcome.bare()
-        return self._given(call.journal, outcome)
+            let_go(before)
+        return self._given(call.journal, given(outcome))
 
-    def _fault(self, outcome: Reply | Failure) -> Fault | None:
+    def _fault(self, outcome: Outcome) -> Fault | None:
         """Why another try is worth while; None where it is not. An upstream that asks for one is believed, as the SDKs do."""
         fault = classify(outcome)
         if fault in self._when:
@@ -128,7 +124,7 @@ class Retry:
             return fault or Fault.SERVER_ERROR
         return None
 
-    def _plan(self, call: Call, outcome: Reply | Failure, tries: int, traffic: Traffic) -> tuple[float, str | None]:
+    def _plan(self, call: Call, outcome: Outcome, tries: int, traffic: Traffic) -> tuple[float, str | None]:
         """How long to wait for the next try, and why there is none."""
         most = self._most if call.tries is None else call.tries
         if tries >= most:
@@ -160,60 +156,19 @@ class Retry:
             what["model"] = call.target.model
         call.journal.note("retry", self._policy, acted=True, shadow=False, why=fault.value, **what)
 
-    def _spent(self, call: Call, outcome: Reply | Failure, fault: Fault, tries: int, stop: str) -> Reply:
+    def _spent(self, call: Call, outcome: Outcome, fault: Fault, tries: int, stop: str) -> Reply:
         """The last outcome as it came, and the word to the SDK not to go on."""
         kind = "retry_budget" if stop == "retry_budget" else "tries_spent"
         call.journal.note(kind, self._policy, acted=True, why=fault.value, tries=tries, stop=stop, upstream=call.target.upstream)
-        if isinstance(outcome, Failure):
-            outcome.spent = True
-            if tries > 1:
-                outcome.detail += f"; {tries} tries"
-            raise outcome.bare()  # not the one that this frame holds: they would hold each other
-        outcome.headers = not_again(outcome.headers)
-        return outcome
+        return last_word(outcome, f"; {tries} tries" if tries > 1 else "")
 
     def _given(self, journal: Journal, reply: Reply) -> Reply:
-        body = reply.body
-        if not body.ended and not body.closed and reply.tunnel is None and self._most > 1:
-            body.attach(_Late(self, journal))
-        return reply
+        return watched(reply, lambda failure: self.late(journal, failure)) if self._most > 1 else reply
 
     def late(self, journal: Journal, failure: Failure) -> None:
         """A body broke when the app had its beginning already."""
-        if failure.fault in self._when and not failure.spent and not isinstance(failure, Abandoned):
+        if failure.fault in self._when:
             journal.note("too_late", self._policy, why=failure.fault.value)
-
-
-class _Late(Stage):
-    """Tells of what would have been retried if the app did not have its beginning. Costs nothing per chunk."""
-
-    __slots__ = ("_journal", "_retry")
-
-    def __init__(self, retry: Retry, journal: Journal) -> None:
-        self._retry = retry
-        self._journal = journal
-
-    def fail(self, failure: Failure) -> bytes:
-        self._retry.late(self._journal, failure)
-        return b""
-
-
-async def _settled(call: Call, inner: Service) -> Reply | Failure:
-    try:
-        return await inner(call)
-    except Failure as failure:
-        return failure.bare()
-
-
-def _as_it_came(outcome: Reply | Failure) -> Reply:
-    if isinstance(outcome, Failure):
-        raise outcome.bare()
-    return outcome
-
-
-def _close(outcome: Reply | Failure | None) -> None:
-    if isinstance(outcome, Reply):
-        outcome.close()
 
 
 KIND = Kind(

@@ -55,7 +55,12 @@ def code_of(fault: Fault) -> str:
 
 
 _OF_FAULT = MappingProxyType(
-    {Fault.TIMEOUT: "upstream_timeout", Fault.TRUNCATED: "upstream_truncated", Fault.INVALID: "invalid_reply"}
+    {
+        Fault.TIMEOUT: "upstream_timeout",
+        Fault.TRUNCATED: "upstream_truncated",
+        Fault.INVALID: "invalid_reply",
+        Fault.BAD_REPLY: "invalid_reply",
+    }
 )
 
 

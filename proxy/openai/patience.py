@@ -12,6 +12,8 @@ import re
 from email.utils import mktime_tz, parsedate_tz
 
 from proxy.core.body import Headers
+from proxy.core.faults import Failure
+from proxy.core.outcomes import Outcome
 from proxy.core.reply import Reply
 
 _WAITS = (b"x-stainless-read-timeout", b"x-stainless-timeout")
@@ -85,3 +87,21 @@ def says_again(reply: Reply) -> bool | None:
     """What `x-should-retry` of an upstream says; None where it does not."""
     value = reply.header(SHOULD_RETRY)
     return {b"true": True, b"false": False}.get(value) if value is not None else None
+
+
+def last_word(outcome: Outcome, told: str) -> Reply:
+    """The outcome where our own tries are spent, as it came: the SDK is told that they are. `told` follows a Failure's own words.
+
+    A 200 that is no answer (a page of HTML, an error, nothing) is a Failure: no SDK would raise at it, and its caller would go on with it.
+    """
+    if isinstance(outcome, Reply):
+        fault = outcome.fault
+        if fault is None or outcome.status >= 400:
+            outcome.headers = not_again(outcome.headers)
+            return outcome
+        outcome.close()
+        where = outcome.target.upstream if outcome.target is not None else "upstream"
+        outcome = Failure(fault, where, f"{where} answered {outcome.status} with what is no answer of this API")
+    outcome.spent = True
+    outcome.detail += told
+    raise outcome.bare()

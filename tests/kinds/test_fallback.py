@@ -270,6 +270,15 @@ def test_a_failure_at_the_end_says_what_was_tried() -> None:
     assert outcome.detail.endswith("(tried: openai gpt-4o: overloaded; openai gpt-4o-mini: server_error; groq llama: connect)")
 
 
+def test_a_200_that_is_no_answer_is_an_error_when_nobody_is_left_to_ask() -> None:
+    html = (head(200, [(b"Content-Type", b"text/html")]), b"<html>", Ending.END)
+    outcome, _, _ = asked([GROQ], openai=[DOWN], groq=[html])
+
+    assert isinstance(outcome, Failure)
+    assert outcome.fault is Fault.BAD_REPLY
+    assert "groq answered 200 with what is no answer" in outcome.detail
+
+
 def test_a_reply_that_nobody_may_better_is_given_as_it_came() -> None:
     outcome, _, _ = asked([{"when": ["context_window"], **MINI}], openai=[DOWN])
 

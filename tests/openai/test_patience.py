@@ -5,9 +5,11 @@ import math
 import pytest
 
 from proxy.core.body import Body
+from proxy.core.call import Target
+from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
 from proxy.core.request import Framing
-from proxy.openai.patience import MAX_RETRIES, answer_by, not_again, retries_before, retry_after_s, says_again
+from proxy.openai.patience import MAX_RETRIES, answer_by, last_word, not_again, retries_before, retry_after_s, says_again
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,36 @@ def test_the_last_reply_says_that_it_is_the_last_whatever_the_upstream_said() ->
     told = not_again([(b"A", b"1"), (b"X-Should-Retry", b"true"), (b"x-should-retry", b"true")])
 
     assert told == [(b"A", b"1"), (b"x-should-retry", b"false")]
+
+
+def a_reply(status: int, fault: Fault | None) -> Reply:
+    reply = Reply(status, b"", [(b"Content-Type", b"text/html"), (b"X-Should-Retry", b"true")], Framing.LENGTH, Body.of(b"<html>"))
+    reply.fault, reply.target = fault, Target("openai")
+    return reply
+
+
+def test_the_last_error_goes_to_the_app_as_it_came_but_for_the_word_to_its_sdk() -> None:
+    reply = last_word(a_reply(503, Fault.OVERLOADED), "; 3 tries")
+
+    assert reply.status == 503
+    assert reply.headers == [(b"Content-Type", b"text/html"), (b"x-should-retry", b"false")]
+    assert not reply.body.closed
+
+
+def test_a_200_that_is_no_answer_is_a_failure_when_nobody_tries_on() -> None:
+    reply = a_reply(200, Fault.BAD_REPLY)
+    with pytest.raises(Failure, match="openai answered 200 with what is no answer") as failed:
+        last_word(reply, "; 3 tries")
+
+    assert failed.value.spent
+    assert failed.value.fault is Fault.BAD_REPLY
+    assert failed.value.detail.endswith("; 3 tries")
+    assert reply.body.closed
+
+
+def test_a_failure_says_that_our_tries_are_spent() -> None:
+    with pytest.raises(Failure) as failed:
+        last_word(Failure(Fault.CONNECT, "openai", "refused"), " (tried: a; b)")
+
+    assert failed.value.spent
+    assert failed.value.detail == "refused (tried: a; b)"
