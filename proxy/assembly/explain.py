@@ -146,7 +146,7 @@ async def _explained(rule: Rule, facts: Facts) -> RuleExplained:
             break
         except TakesLong as long:
             await facts.settle(long.limit)
-    kinds = tuple(part.kind.name for part in rule.parts)
+    kinds = tuple(dict.fromkeys(part.kind.name for part in rule.parts))
     return RuleExplained(rule.name, rule.where, "shadow" if rule.shadow else "enforce", seen.verdict, seen, kinds, rule.labels)
 
 

@@ -92,7 +92,7 @@ def compiled(loaded: Loaded) -> tuple[Rule, ...]:
             policy.name,
             policy.mode == "shadow",
             policy.condition,
-            tuple(Part.of(kind, spec) for name, spec in policy.apply.items() for kind in STACK if kind.name == name),
+            tuple(Part.of(kind, spec) for name, spec in policy.apply.items() for kind in STACK if kind.name == name and kind.acts(spec)),
             tuple(policy.labels.items()),
             str(policy.place("name")),
         )

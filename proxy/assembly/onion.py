@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.assembly.rules import Layered
-from proxy.core.service import FaultReport, Layer, Service, Through, compose, fixed
+from proxy.core.service import FaultReport, Layer, Service, compose, fixed
 from proxy.policy.kind import Place
 
 
@@ -28,7 +28,6 @@ class Core:
 
     def compose(self, layers: Sequence[tuple[Layered, Layer]]) -> Service:
         """The service of these layers, outermost first."""
-        layers = [(layered, layer) for layered, layer in layers if not isinstance(layer, Through)]
         outer = [layer for layered, layer in layers if layered.part.kind.place not in self.inside]
         inner = [layer for layered, layer in layers if layered.part.kind.place in self.inside]
         is_patient = self.patience is not None and any(layered.part.kind.is_patient for layered, _ in layers)

@@ -23,15 +23,6 @@ class Layer(Protocol):
     async def __call__(self, call: Call, inner: Service) -> Reply: ...
 
 
-class Through:
-    """The layer of a kind where its spec has nothing for this floor: it is left out of every stack."""
-
-    __slots__ = ()
-
-    async def __call__(self, call: Call, inner: Service) -> Reply:
-        return await inner(call)
-
-
 class _Inner:
     """What one layer is given for one call; it remembers what the layer did with it."""
 

@@ -3,7 +3,7 @@
 Two layers, one of which acts: floor CALL, inside all that answers without an upstream (real work is shed, never a hit), or floor EXCHANGE
 for a limit of each upstream. A slot of a call is free when the app has its answer, that of an exchange when the upstream has sent it.
 What is shed has cost nothing upstream; the body of its request has been read only where another policy reads it.
-Cost: 2 µs a call; nothing per chunk.
+Cost: 2 to 5 µs a call; nothing per chunk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from proxy.core.clock import Clock
 from proxy.core.faults import Failure, Fault, Refusal, classify
 from proxy.core.gradient import Gradient
 from proxy.core.reply import Reply
-from proxy.core.service import Service, Through
+from proxy.core.service import Service
 from proxy.core.slots import Full, Slots
 from proxy.core.stage import Stage
 from proxy.policy.kind import Floor, Kind, Shown, Site
@@ -241,11 +241,14 @@ KIND = Kind(
     "concurrency",
     ConcurrencySpec,
     Floor.CALL,
-    enforce=lambda spec, site: Concurrency(spec, site, at_source=False) if spec.per == "policy" else Through(),
+    enforce=lambda spec, site: Concurrency(spec, site, at_source=False),
     shadow=None,
     primes=_primes,
     holds_reply=lambda spec: "a stream until its first content, plain JSON whole (4 MiB)" if spec.adaptive is not None else "",
     warn=_warn,
+    acts=lambda spec: spec.per == "policy",
     waits=True,
 )
-EXCHANGE = KIND.at(Floor.EXCHANGE, lambda spec, site: Concurrency(spec, site, at_source=True) if spec.per == "upstream" else Through())
+EXCHANGE = KIND.at(
+    Floor.EXCHANGE, lambda spec, site: Concurrency(spec, site, at_source=True), acts=lambda spec: spec.per == "upstream"
+)

@@ -84,14 +84,23 @@ class Kind:
     """What is not wrong with a spec where it stands, but surely not meant: `chassis check` shows it. Never what is only likely."""
     primes: Callable[[Any], bool] = field(default=lambda spec: False)
     """Whether the layer asks for the fault of a reply, so that `prime` must have looked at its beginning before it returns."""
+    acts: Callable[[Any], bool] = field(default=lambda spec: True)
+    """Whether a spec has anything for this layer: of a kind with two, a spec may be for one alone."""
     waits: bool = False
     """The layer waits or asks again although it does not plan exchanges (floor PLAN): it is told how long the app will wait."""
     answers: bool = False
     """It answers the call itself, always: what stands further in the stack never acts on a call that it matches."""
 
-    def at(self, floor: Floor, enforce: Callable[[Any, Site], Layer], primes: Callable[[Any], bool] | None = None) -> Kind:
+    def at(
+        self,
+        floor: Floor,
+        enforce: Callable[[Any, Site], Layer],
+        primes: Callable[[Any], bool] | None = None,
+        acts: Callable[[Any], bool] | None = None,
+    ) -> Kind:
         """The second layer of a kind that acts on two floors: of the same policies, and of the same fields."""
-        return replace(self, floor=floor, enforce=enforce, shadow=None, primes=primes or self.primes, warn=_nothing)
+        kind = replace(self, floor=floor, enforce=enforce, shadow=None, primes=primes or self.primes, warn=_nothing)
+        return kind if acts is None else replace(kind, acts=acts)
 
     @property
     def is_patient(self) -> bool:

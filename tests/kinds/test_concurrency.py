@@ -11,12 +11,11 @@ from pydantic import ValidationError
 from proxy.core.call import Call, Target
 from proxy.core.clock import LoopClock
 from proxy.core.faults import Failure, Fault, Refusal
-from proxy.core.service import Service, Through, compose
+from proxy.core.service import Service, compose
 from proxy.core.virtual import run
 from proxy.kinds.concurrency import EXCHANGE, KIND, Concurrency
 from proxy.kinds.prime import Prime
 from proxy.policy.kind import Site
-from tests.kinds.layering import site as a_site
 from tests.scripted import (
     DONE,
     RESET,
@@ -289,10 +288,9 @@ def test_an_adaptive_limit_moves_with_the_latency() -> None:
 
 def test_a_layer_stands_only_where_its_limit_is() -> None:
     policy, upstream = KIND.spec.read({"limit": 1}), KIND.spec.read({"limit": 1, "per": "upstream"})
-    site = a_site(KIND, policy)
 
-    assert isinstance(KIND.enforce(upstream, site), Through)
-    assert isinstance(EXCHANGE.enforce(policy, site), Through)
+    assert (KIND.acts(policy), KIND.acts(upstream)) == (True, False)
+    assert (EXCHANGE.acts(policy), EXCHANGE.acts(upstream)) == (False, True)
     assert not KIND.primes(policy)
     assert KIND.primes(KIND.spec.read({"adaptive": {}}))
 
