@@ -11,6 +11,7 @@ Cost: about 1 us a call for its count and both durations.
 from __future__ import annotations
 
 import re
+import sys
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -155,6 +156,9 @@ class Metrics:
         self.spans_lost = counter("chassis_spans_lost_total", "Spans that no collector took.")
         self.connections = gauge("chassis_open_connections", "Client connections that are open.")
         self.in_flight = gauge("chassis_calls_in_flight", "Calls that have begun and not ended.")
+        self.tasks = gauge("chassis_tasks", "Tasks of the event loop; without calls as many as after the start.")
+        self.blocks = gauge("chassis_allocated_blocks", "Blocks of memory in which Python keeps small objects.")
+        self.blocks.read = sys.getallocatedblocks
         self.generation = gauge("chassis_policies_generation", "How often policies were loaded.")
         self.loop_lag = gauge("chassis_event_loop_lag_seconds", "The longest that the event loop was late since the last scrape.")
         self._registry: CollectorRegistry | None = None

@@ -174,6 +174,7 @@ class Server:
     def _read_gauges(self, listener: Listener) -> None:
         self.metrics.connections.read = lambda: listener.open
         self.metrics.in_flight.read = lambda: listener.busy
+        self.metrics.tasks.read = lambda: len(asyncio.all_tasks(self._loop))
         self.metrics.states = lambda: self.generation.shelf.shown() if self.generation is not None else ()
         self.metrics.loop_lag.read = self._lag.worst_s
         if self._calllog is not None:

@@ -115,6 +115,8 @@ def test_every_first_metric_and_the_process_are_on_an_untouched_page() -> None:
         "chassis_unknown_conditions_total",
         "chassis_open_connections",
         "chassis_calls_in_flight",
+        "chassis_tasks",
+        "chassis_allocated_blocks",
         "chassis_policies_generation",
         "chassis_reload_failures_total",
         "chassis_log_dropped_total",

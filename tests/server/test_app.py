@@ -175,9 +175,12 @@ async def test_bypass_watches_nothing(tmp_path: Path) -> None:
 async def test_gauges_show_the_process() -> None:
     async with running() as server:
         await ask(server)
+        tasks = len(asyncio.all_tasks())
         text = server.metrics.text().decode()
 
     assert "chassis_calls_in_flight 0.0" in text
+    assert f"chassis_tasks {tasks}.0" in text
+    assert "chassis_allocated_blocks 0.0" not in text
     assert 'chassis_exchanges_total{outcome="2xx",upstream="default"} 1.0' in text
     assert 'chassis_calls_total{endpoint="chat",origin="upstream",status_class="2xx"} 1.0' in text
     assert "chassis_event_loop_lag_seconds " in text
