@@ -13,6 +13,7 @@ from proxy.assembly.reference import cell, filled
 from proxy.assembly.schema import policy_schema, suite_schema
 from proxy.cli.main import COMMANDS
 from proxy.cli.main import main as main_command
+from tests.assembly import fault_matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "policies" / "README.md", ROOT / "docs" / "commands.md")
@@ -63,6 +64,7 @@ def made() -> Iterator[tuple[Path, str]]:
     """Each file that is generated, whole or in part, and what its text should be."""
     for page in PAGES:
         yield page, filled(page.read_text("utf-8"), {"commands": commands})
+    yield ROOT / "docs" / "fault-matrix.md", fault_matrix.page()
     for path, schema in SCHEMAS.items():
         yield path, orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode() + "\n"
 
