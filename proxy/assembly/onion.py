@@ -7,12 +7,22 @@ patience, outermost and directly around `prime`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from proxy.assembly.rules import Layered
+from proxy.core.call import Call
+from proxy.core.reply import Reply
 from proxy.core.service import FaultReport, Layer, Service, compose, fixed
 from proxy.policy.kind import Place
+
+
+class Thin(Protocol):
+    """A layer without a shield and, where it has nothing to wait for, without a coroutine."""
+
+    def __call__(self, call: Call, inner: Service) -> Awaitable[Reply]: ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -24,16 +34,17 @@ class Core:
     around_exchange: tuple[Layer, ...] = ()
     prime: Layer | None = None
     inside: frozenset[Place] = frozenset()
-    patience: tuple[Layer, Layer] | None = None  # who reads it, and who keeps to it
+    patience: tuple[Thin, Thin] | None = None  # who reads it, and who keeps to it
 
     def compose(self, layers: Sequence[tuple[Layered, Layer]]) -> Service:
         """The service of these layers, outermost first."""
         outer = [layer for layered, layer in layers if layered.part.kind.place not in self.inside]
         inner = [layer for layered, layer in layers if layered.part.kind.place in self.inside]
+        innermost = self.innermost
         is_patient = self.patience is not None and any(layered.part.kind.is_patient for layered, _ in layers)
-        if self.patience is not None and is_patient:
-            outer.insert(0, self.patience[0])
         if self.prime is not None and any(layered.part.kind.primes(layered.part.spec) for layered, _ in layers):
-            inner.extend((self.patience[1], self.prime) if self.patience is not None and is_patient else (self.prime,))
-        exchange = fixed(self.around_exchange, compose(inner, self.innermost, self.report))
-        return compose(outer, exchange, self.report)
+            innermost = compose((self.prime,), innermost, self.report)
+            if self.patience is not None and is_patient:
+                innermost = partial(self.patience[1], inner=innermost)
+        service = compose(outer, fixed(self.around_exchange, compose(inner, innermost, self.report)), self.report)
+        return partial(self.patience[0], inner=service) if self.patience is not None and is_patient else service

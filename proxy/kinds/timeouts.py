@@ -85,9 +85,12 @@ class Tries:
             _note(journal, self._policy, which, after_s, upstream)
             return Failure(Fault.TIMEOUT, upstream, f"{upstream}: {what} ({which})")
 
+        by = call.answer_by
+        if by is not None and begun + limit_s <= by:
+            by = None  # this limit comes before the app's patience ends: nobody need look at that
         try:
             with clock.limit(begun + limit_s):
-                reply = await inner(call.derive(connect_s=spec.connect))
+                reply = await inner(call.derive(connect_s=spec.connect, answer_by=by))
         except TimeoutError:
             what = "content" if asks_stream else "complete reply"
             raise tell(which, limit_s, f"no {what} within {duration_text(round(limit_s, 3))}") from None

@@ -9,15 +9,15 @@ Cost: one pass over the headers.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
+from functools import lru_cache
 
 from proxy.core.body import Headers
 from proxy.core.faults import Failure
 from proxy.core.outcomes import Outcome
 from proxy.core.reply import Reply
 
-_WAITS = (b"x-stainless-read-timeout", b"x-stainless-timeout")
-_RETRIES = b"x-stainless-retry-count"
 SHOULD_RETRY = b"x-should-retry"
 MAX_S = 86_400.0  # more is no limit
 MAX_RETRIES = 100
@@ -27,38 +27,54 @@ MARGIN_S = (0.05, 1.0)  # at least, and at most; never more than half of it
 _is_number = re.compile(rb"[+-]?(?:\d{1,400}\.?\d{0,400}|\.\d{1,400})(?:[eE][+-]?\d{1,4})?").fullmatch
 
 
-def retries_before(headers: Headers) -> int:
-    """How often the app's SDK has already tried this call."""
+@dataclass(slots=True, frozen=True)
+class Said:
+    """What an SDK says of itself: `read_s`, `whole_s`: how long Python and node wait; `tries`: how often it has tried this call before."""
+
+    read_s: float | None = None
+    whole_s: float | None = None
+    tries: int = 0
+
+    def answer_by(self, received: float, here: float) -> float | None:
+        """The loop time by which the app must have its first byte, a small margin before it gives up; None where it does not say.
+
+        `received`: when the head had come, from where node counts. `here`: when all of the request had, from where Python does.
+        """
+        if self.whole_s is None:
+            return None if self.read_s is None else here + self.read_s
+        return received + self.whole_s if self.read_s is None else min(received + self.whole_s, here + self.read_s)
+
+
+def said_in(headers: Headers) -> Said:
+    """What these headers say. Apps have few settings, so what they say is remembered."""
+    read = whole = tries = b""
     for name, value in headers:
-        if len(name) == len(_RETRIES) and name.lower() == _RETRIES:
-            return min(int(value), MAX_RETRIES) if value.isdigit() and len(value) < 10 else 0
-    return 0
+        size = len(name)
+        if size == 24 and name.lower() == b"x-stainless-read-timeout":
+            read = read or value
+        elif size == 23 and name.lower() == b"x-stainless-retry-count":
+            tries = tries or value
+        elif size == 19 and name.lower() == b"x-stainless-timeout":
+            whole = whole or value
+    return _said(read, whole, tries)
 
 
-def _number(value: bytes) -> float | None:
-    """Seconds, as SDKs write them: digits, with a point; nothing else that Python would take for a number."""
+@lru_cache(maxsize=256)
+def _said(read: bytes, whole: bytes, tries: bytes) -> Said:
+    return Said(_patience_s(read), _patience_s(whole), min(int(tries), MAX_RETRIES) if tries.isdigit() and len(tries) < 10 else 0)
+
+
+def _patience_s(value: bytes) -> float | None:
+    """Seconds, as SDKs write them (digits, with a point; nothing else that Python would take for a number), less the margin."""
     if not value or len(value) > 20 or value.strip(b"0123456789.") or value.count(b".") > 1 or value == b".":
         return None
-    return float(value)
+    wait_s = float(value)
+    return wait_s - min(max(wait_s * MARGIN, MARGIN_S[0]), MARGIN_S[1], wait_s / 2) if 0 < wait_s < MAX_S else None
 
 
 def not_again(headers: Headers) -> Headers:
     """The headers of a reply that tell the SDK not to try on, whatever the upstream thinks of it: our own tries are spent."""
     return [*((name, value) for name, value in headers if name.lower() != SHOULD_RETRY), (SHOULD_RETRY, b"false")]
-
-
-def answer_by(headers: Headers, received: float, here: float) -> float | None:
-    """The loop time by which the app must have its first byte, a small margin before it gives up; None where it does not say.
-
-    `received`: when the head had come, from where node counts. `here`: when all of the request had, from where Python does.
-    """
-    found: float | None = None
-    for name, value in headers:
-        if len(name) in (19, 24) and name.lower() in _WAITS and (wait := _number(value)) is not None and 0 < wait < MAX_S:
-            margin_s = min(max(wait * MARGIN, MARGIN_S[0]), MARGIN_S[1], wait / 2)
-            by = (here if len(name) == 24 else received) + wait - margin_s
-            found = by if found is None else min(found, by)
-    return found
 
 
 def retry_after_s(reply: Reply, wall_s: float) -> float | None:

@@ -9,7 +9,7 @@ from proxy.core.call import Target
 from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
 from proxy.core.request import Framing
-from proxy.openai.patience import MAX_RETRIES, answer_by, last_word, not_again, retries_before, retry_after_s, says_again
+from proxy.openai.patience import MAX_RETRIES, last_word, not_again, retry_after_s, said_in, says_again
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from proxy.openai.patience import MAX_RETRIES, answer_by, last_word, not_again, 
     ],
 )
 def test_the_app_has_its_answer_a_margin_before_its_sdk_gives_up(headers: list[tuple[bytes, bytes]], by: float | None) -> None:
-    found = answer_by(headers, received=10.0, here=20.0)  # a body that took ten seconds: node counts them, Python does not
+    found = said_in(headers).answer_by(received=10.0, here=20.0)  # a body that took ten seconds: node counts them, Python does not
 
     assert found == (None if by is None else pytest.approx(by))
 
@@ -41,8 +41,8 @@ def test_the_app_has_its_answer_a_margin_before_its_sdk_gives_up(headers: list[t
     ("value", "count"), [(b"0", 0), (b"2", 2), (b"x", 0), (b"", 0), (b"-1", 0), (b"999999", MAX_RETRIES), (b"9" * 4000, 0), (b"\xb2", 0)]
 )
 def test_the_tries_before_are_counted(value: bytes, count: int) -> None:
-    assert retries_before([(b"X-Stainless-Retry-Count", value)]) == count
-    assert retries_before([]) == 0
+    assert said_in([(b"X-Stainless-Retry-Count", value)]).tries == count
+    assert said_in([]).tries == 0
 
 
 def reply(*headers: tuple[bytes, bytes]) -> Reply:
