@@ -11,8 +11,9 @@ from __future__ import annotations
 from proxy.core.body import Body
 from proxy.core.request import LENGTH, NONE, Request
 
-HEADS = 256  # at most 2 MB in all; emptied when full
+HEADS = 256  # emptied when full: 1 MB of what SDKs send, 10 MB of heads that are made for it
 HEAD_BYTES = 4096  # of a head that is remembered: one with large cookies is seen once
+UPSTREAMS = 4  # that one head is made for and remembered: where calls are spread over more, it is made again
 DIGITS = 18
 _LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")  # as SDKs spell it
 _SIZE = len(_LENGTHS[0])
@@ -57,6 +58,8 @@ class Known:
 
     def sends(self, authority: bytes, head: bytes) -> None:
         """Remembers the head that was made for an upstream."""
+        if len(self._sent) >= UPSTREAMS:
+            self._sent.clear()
         if self._at is None:
             self._sent[authority] = (head, b"")
         elif (found := _digits(head)) is not None:
@@ -91,17 +94,17 @@ class KnownHeads:
         found = _digits(head)
         lengths = [at for at, low in places if low == b"content-length"]
         if request.framing is NONE and found is None and not lengths:
-            _put(self._plain, head, Known(request, places, None))
+            self._put(self._plain, head, Known(request, places, None))
         elif request.framing is LENGTH and found is not None and len(lengths) == 1:
             start, end = found
             if request.headers[lengths[0]][1] == head[start:end]:
-                _put(self._sized, head[:start] + head[end:], Known(request, places, lengths[0]))
+                self._put(self._sized, head[:start] + head[end:], Known(request, places, lengths[0]))
 
-
-def _put(heads: dict[bytes, Known], head: bytes, known: Known) -> None:
-    if len(heads) >= HEADS:
-        heads.clear()
-    heads[head] = known
+    def _put(self, heads: dict[bytes, Known], head: bytes, known: Known) -> None:
+        if len(self._plain) + len(self._sized) >= HEADS:
+            self._plain.clear()
+            self._sized.clear()
+        heads[head] = known
 
 
 def _digits(head: bytes) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.core.faults import Refusal
 from proxy.core.request import LENGTH, Request
 from proxy.wire.head import request_head
-from proxy.wire.known_heads import HEAD_BYTES, HEADS, KnownHeads
+from proxy.wire.known_heads import HEAD_BYTES, HEADS, UPSTREAMS, KnownHeads
 from proxy.wire.settings import ServerLimits
 from tests.wire.test_request_parser import MESSAGES, Client
 
@@ -160,3 +160,30 @@ def test_empty_lines_before_a_head_are_never_taken_for_it(before: bytes) -> None
     stranger = Client(heads=heads).feed(before, b"\r\n\r\nGET /other HTTP/1.1\r\nHost: a\r\n\r\n")
 
     assert [request.target for request in stranger.requests] == [b"/other"]
+
+
+def test_heads_with_a_length_and_without_one_are_bounded_together() -> None:
+    heads = KnownHeads()
+    for number in range(2 * HEADS):
+        Client(heads=heads).feed(
+            b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number, b"GET /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" % number
+        )
+    known = [
+        number
+        for number in range(2 * HEADS)
+        for more in (b"", b"Content-Length: 3\r\n")
+        if heads.find(b"GET /%d HTTP/1.1\r\nHost: a\r\n%b\r\n" % (number, more))
+    ]
+
+    assert 0 < len(known) <= HEADS
+
+
+def test_the_heads_for_upstreams_are_bounded() -> None:
+    heads = KnownHeads()
+    Client(heads=heads).feed(post(b"hi"))
+    (request,) = Client(heads=heads).feed(post(b"hello")).requests
+    names = [b"up%d:80" % number for number in range(10 * UPSTREAMS)]
+    sent = [request_head(request, name) for name in names]
+
+    assert all(b"\r\nHost: %b\r\n" % name in head for name, head in zip(names, sent, strict=True))
+    assert sum(request.known.sent(name) is not None for name in names) <= UPSTREAMS
