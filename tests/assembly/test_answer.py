@@ -125,3 +125,12 @@ async def test_a_failure_tells_who_acted_and_that_the_answer_is_ours_once() -> N
 async def test_a_bug_is_not_taken_for_an_answer() -> None:
     with pytest.raises(ZeroDivisionError):
         await answered(ZeroDivisionError())
+
+
+@pytest.mark.parametrize(("later_s", "header"), [(None, None), (0.2, b"1"), (1.0, b"1"), (29.1, b"30")])
+async def test_the_app_is_told_when_to_come_again_where_that_is_known(later_s: float | None, header: bytes | None) -> None:
+    failure, refusal = Failure(Fault.BREAKER_OPEN, "groq", "open"), Refusal(429, "overloaded", "Too many.")
+    failure.retry_after_s = refusal.retry_after_s = later_s
+
+    assert failed(failure).header(b"retry-after") == refused(refusal).header(b"retry-after") == header
+    assert failed(failure.bare()).header(b"retry-after") == header

@@ -9,7 +9,7 @@ from proxy.core.call import Call
 from proxy.core.clock import LoopClock
 from proxy.core.reply import Reply
 from proxy.core.service import Service
-from proxy.policy.kind import Floor, Kind, Site
+from proxy.policy.kind import Floor, Kind, Shown, Site
 from proxy.policy.spec import Spec
 from tests.assembly.engines import Condition
 
@@ -114,3 +114,23 @@ async def test_a_kind_that_cannot_be_observed_has_no_observer() -> None:
 
 async def test_the_order_is_the_stacks() -> None:
     assert shelf().order(KIND) < shelf().order(BLIND)
+
+
+class Telling(State):
+    """A layer that has something to tell."""
+
+    def shown(self) -> list[Shown]:
+        return [Shown("state", {"policy": self.site.policy}, {"size": self.size})]
+
+
+async def test_what_layers_tell_is_told_of_those_that_are_in_use() -> None:
+    kind = Kind("telling", StateSpec, Floor.EXCHANGE, enforce=Telling, shadow=None)
+    one, two = layered(1, "a", kind=kind), layered(2, "b", kind=kind)
+    old = shelf()
+    old.layer(one)
+    old.layer(two)
+    old.layer(layered())
+    before = [shown.labels["policy"] for shown in old.shown()]
+
+    assert before == ["a", "b"]
+    assert [shown.what for shown in reloaded(old, two).shown()] == [{"size": 2}]

@@ -5,6 +5,7 @@ from typing import Any
 
 from proxy.adapters.hits import Hits
 from proxy.adapters.metrics import Metrics
+from proxy.policy.kind import Shown
 from proxy.server.pulse import PulseOf
 from tests.adapters.records import a_record
 
@@ -67,3 +68,16 @@ def test_before_anything_is_loaded_there_is_a_pulse() -> None:
 
     assert (pulse["generation"], pulse["reload_failures"], pulse["state"], pulse["calls"]) == (0, 0, "starting", {})
     json.dumps(pulse)
+
+
+def test_what_an_operator_wants_to_see_at_once_is_told() -> None:
+    metrics = Metrics()
+    before = pulse_of(metrics, Hits())["states"]
+    labels = {"policy": "p", "upstream": "groq", "model": "m"}
+    metrics.states = lambda: [
+        Shown("circuit_breaker", labels, {"state": "open"}, is_news=True),
+        Shown("circuit_breaker", labels, {"state": "closed"}),
+    ]
+
+    assert before == []
+    assert pulse_of(metrics, Hits())["states"] == [{"kind": "circuit_breaker", **labels, "state": "open"}]

@@ -106,3 +106,13 @@ def test_a_call_is_counted_by_the_labels_of_what_acted() -> None:
 
     assert 'chassis_label_calls_total{label="team",status_class="2xx",value="pay"} 1.0' in text
     assert 'value="ops"' not in text
+
+
+def test_changes_of_a_breaker_are_counted_and_what_it_refuses_is_not_one() -> None:
+    call = a_call()
+    call.journal.note("breaker", "p", to="open", why="timeout", upstream="groq", model="m")
+    call.journal.note("breaker", "p", acted=True, refused=True, upstream="groq", model="m")
+    text = recorded(call)
+
+    assert 'chassis_breaker_transitions_total{policy="p",to="open",upstream="groq"} 1.0' in text
+    assert text.count("chassis_breaker_transitions_total{") == 1

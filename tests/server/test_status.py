@@ -14,6 +14,7 @@ from proxy.assembly.reload import Reload
 from proxy.core.clock import LoopClock
 from proxy.policy.problems import PolicyError, Problem
 from proxy.server.status import Status
+from tests.assembly.engines import call_of, chat
 
 CANARY = "sk-canary-4711"
 POLICIES = f"""version: 1
@@ -131,3 +132,26 @@ def test_metrics_are_the_registrys() -> None:
 
     assert "chassis_policies_generation 1.0" in text
     assert 'chassis_policies_info{revision="abc"} 1.0' in text
+
+
+async def test_the_state_of_breakers_and_limits_is_told() -> None:
+    def report(layer: str, bug: Exception) -> None:
+        raise bug
+
+    text = """version: 1
+upstreams: {openai: {url: "http://127.0.0.1:9/v1"}}
+policies: [{name: p, apply: {circuit_breaker: {consecutive: 1}, concurrency: 7}}]
+"""
+    generation = build(load_text(text, "p.yaml", {}), Outside(LoopClock(asyncio.get_running_loop()), report))
+    try:
+        reply = await generation.service(call_of(chat()))
+        states: Any = status(generation).policies()["states"]
+        reply.close()
+    finally:
+        for upstream in generation.upstreams.values():
+            upstream.close()
+    (breaker,) = [each for each in states if each["kind"] == "circuit_breaker"]
+    (limit,) = [each for each in states if each["kind"] == "concurrency"]
+
+    assert (breaker["policy"], breaker["upstream"], breaker["model"], breaker["state"]) == ("p", "openai", "gpt-4o", "open")
+    assert limit == {"kind": "concurrency", "policy": "p", "upstream": "", "in_flight": 0, "queued": 0, "limit": 7}
