@@ -44,12 +44,24 @@ def _keyword(value: str) -> str:
     return value
 
 
+def _path_glob(value: str) -> str:
+    if value[0] not in "/*?":
+        raise Wrong("no path is like this: each begins with '/'", f"did you mean '*/{value}'?" if len(value) < 60 else "", got=True)
+    return value
+
+
 Feature = Annotated[
     str,
     AfterValidator(_feature),
     Field(json_schema_extra={"title": "feature", "enum": list(HAS), "enumDescriptions": list(HAS.values())}),
 ]
 Glob = Annotated[str, AfterValidator(_glob), Field(json_schema_extra={"title": "glob", "minLength": 1, "maxLength": 256})]
+PathGlob = Annotated[
+    str,
+    AfterValidator(_glob),
+    AfterValidator(_path_glob),
+    Field(json_schema_extra={"title": "glob", "minLength": 1, "maxLength": 256, "pattern": "^[/*?]"}),
+]
 Keyword = Annotated[str, AfterValidator(_keyword), Field(json_schema_extra={"title": "word or phrase", "pattern": r"\S", "maxLength": 256})]
 Keywords = Annotated[OneOrMany[Keyword], Field(max_length=MAX_KEYWORDS)]
 
@@ -124,7 +136,7 @@ class MatchSpec(Spec):
     model: OneOrMany[Glob] | None = Field(
         None, description="The model asked for; globs, case-sensitive.", examples=[["gpt-4o", "gpt-4.1*"]]
     )
-    path: OneOrMany[Glob] | None = Field(None, description="The path as sent, without the query; globs.", examples=["/v1/chat/*"])
+    path: OneOrMany[PathGlob] | None = Field(None, description="The path as sent, without the query; globs.", examples=["/v1/chat/*"])
     header: dict[HeaderName, HeaderSpec] | None = Field(
         None, min_length=1, description="Request headers; names in any case.", examples=[{"x-team": "payments"}]
     )

@@ -108,16 +108,39 @@ def dotted(path: Path) -> str:
     return out
 
 
+_WORDS_OF_OTHERS = {  # what people bring from other languages of policies, to our word for it
+    **dict.fromkeys(("when", "if", "condition", "conditions", "selector"), "match"),
+    **dict.fromkeys(("then", "do", "action", "actions"), "apply"),
+    **dict.fromkeys(("enabled", "disabled"), "mode"),
+    **dict.fromkeys(("above", "over", "from", "min", "gte"), "at_least"),
+    **dict.fromkeys(("under", "max", "lt"), "below"),
+    **dict.fromkeys(("api_key", "apikey", "token"), "key"),
+    **dict.fromkeys(("base_url", "endpoint", "host"), "url"),
+}
+_VALUES_OF_OTHERS = {
+    **dict.fromkeys(("disabled", "disable", "none"), "off"),
+    **dict.fromkeys(("dry_run", "dryrun", "audit", "monitor", "observe", "log", "report"), "shadow"),
+    **dict.fromkeys(("enabled", "enable", "on", "active", "enforced"), "enforce"),
+}
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint naming the nearest of `known`, empty when nothing is near."""
     names = sorted(known)
     by_folded = {name.casefold().replace("-", "_"): name for name in names}
     sought = word[:200].casefold().replace("-", "_")
+    for table in (_WORDS_OF_OTHERS, _VALUES_OF_OTHERS):
+        if (meant := table.get(sought)) in by_folded:
+            return f"did you mean '{by_folded[meant]}'?"
     near = difflib.get_close_matches(sought, by_folded, n=5, cutoff=0.6)
-    if not near:
-        return ""
-    best = max(near, key=lambda name: difflib.SequenceMatcher(None, sought, name).ratio() + _same_start(sought, name) / 20)
-    return f"did you mean '{by_folded[best]}'?"
+    best = max(near, key=lambda name: _likeness(sought, name), default="")
+    if near and (len(sought) < 5 or _likeness(sought, best) >= 0.8):  # `cache` is no `race`, and `headers` no `hedge`
+        return f"did you mean '{by_folded[best]}'?"
+    return next((f"did you mean '{part}'?" for part in sought.split("/") if part in by_folded), "")
+
+
+def _likeness(sought: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, sought, name).ratio() + _same_start(sought, name) / 20
 
 
 def _same_start(one: str, other: str) -> int:

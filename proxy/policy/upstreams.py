@@ -53,8 +53,12 @@ def _references(value: str) -> str:
     return check_references(value)
 
 
+_ENDPOINT = re.compile(r"/(chat/completions|completions|responses|embeddings)$")
+
+
 def _checked_url(value: str) -> str:
-    address(value)
+    if found := _ENDPOINT.search(address(value).path):
+        raise Wrong("ends with an endpoint's path, which each call brings", f"leave out '{found[0]}'", got=False)
     return value
 
 

@@ -42,7 +42,7 @@ LEFT_TO_CHECK = {  # wrong files that a schema cannot refuse, and why
     "of the environment and of files": {"header_secret_missing", "key_missing_env", "key_missing_file", "tls_no_file"},
     "of an address": {
         "proxy_bad", "tls_http", "url_dots", "url_http", "url_metadata", "url_metadata_decimal", "url_metadata_mapped",
-        "url_metadata_name", "url_port", "url_port_zero",
+        "url_metadata_name", "url_of_an_endpoint", "url_port", "url_port_zero",
     },
     "of a grammar of its own": {
         "regex_atomic", "regex_back_reference", "regex_class_range", "regex_escape_*", "regex_look_*", "regex_named_reference",
