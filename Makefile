@@ -8,7 +8,7 @@ NODE_PROJECTS := tests/e2e/sdk/node tests/e2e/editor
 NODE_INSTALLED := $(NODE_PROJECTS:%=%/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node run test check e2e e2e-browser bench bench-quick generate lock clean
+.PHONY: help setup node run test check e2e e2e-browser soak bench bench-quick generate lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ e2e-browser: $(VENV)/.browser ## run the tests of the admin page in chromium (as
 	@test -n "$$CHROMIUM" || command -v chromium chromium-browser google-chrome-stable google-chrome >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; }
 	@$(BIN)/python -m pytest -q tests/e2e/browser
+
+soak: setup ## run all brakes under random faults for ten minutes (MINUTES=2): nothing may grow, hang or break
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
 bench: setup ## measure against nginx, Envoy and a plain aiohttp proxy (installs them; about 15 minutes)
 	@$(BIN)/python -m bench
