@@ -58,6 +58,8 @@ def _differs(field: str, mine: str, other: RewriteSpec) -> bool:
 def _warn(spec: RewriteSpec, view: View) -> Iterable[Warned]:
     if spec.model is not None:
         yield from view.idle(WITH_BODY, "`rewrite.model`", ("model",))
+        if "*" in spec.model:
+            yield Warned(("model",), f"'{shortened(spec.model)}' is sent as it stands: globs are for `match`", "name one model")
         if view.models == (spec.model,) and not view.may_shadow_later(lambda other: other.model is not None):
             message = f"changes nothing: the policy matches only calls that ask for '{shortened(spec.model)}' already"
             yield Warned(("model",), message, "take it out, or match other models")

@@ -265,3 +265,10 @@ def test_many_policies_are_compared_in_seconds() -> None:
 
     assert found == []
     assert time.process_time() - begun < 20
+
+
+def test_a_rewrite_to_a_glob_is_told_as_nothing_expands_it() -> None:
+    assert told("- {name: p, match: {endpoint: chat}, apply: {rewrite: {model: 'gpt-4*'}}}\n") == [
+        "p.yaml:4:63: warning: policies[0].apply.rewrite.model: 'gpt-4*' is sent as it stands: globs are for `match`; name one model"
+    ]
+    assert told("- {name: p, match: {endpoint: chat}, apply: {rewrite: {model: gpt-4o}}}\n") == []
