@@ -26,7 +26,7 @@ from proxy.openai.payload import Payload, Unread
 from proxy.policy.kind import Floor, Kind, Shown, Site
 from proxy.policy.spec import Percent, Seconds, Spec, Wrong
 from proxy.policy.view import View, Warned
-from proxy.policy.when import When
+from proxy.policy.when import When, acts_on
 
 TARGETS = 256  # remembered by one policy; a model's name comes from the app
 MODEL_CHARS = 256
@@ -109,7 +109,7 @@ class CircuitBreaker:
         self._policy = site.policy
         self._clock = site.clock
         self._limits = Limits(consecutive, rate, spec.open_for, longest_s, spec.probes, spec.alone)
-        self._when = frozenset(spec.when)
+        self._when = acts_on(spec.when)
         self._per_target = spec.per == "target"
         self._circuits: OrderedDict[Key, Circuit] = OrderedDict()
 

@@ -31,7 +31,7 @@ from proxy.policy.facts import NO_BODY
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.spec import Seconds, Spec, Wrong
 from proxy.policy.view import View, Warned
-from proxy.policy.when import FALLBACK_WHEN, When
+from proxy.policy.when import FALLBACK_WHEN, When, acts_on
 
 _TIMES = (b"retry-after", b"retry-after-ms")
 _BUSY = {"overloaded": Fault.OVERLOADED}  # our own refusals that are no policy's no, by their code
@@ -85,7 +85,7 @@ class Degrade:
         self._policy = site.policy
         self._clock = site.clock
         self._spec = spec
-        self._when = frozenset(spec.when)
+        self._when = acts_on(spec.when)
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         try:

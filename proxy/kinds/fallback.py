@@ -35,7 +35,7 @@ from proxy.policy.retry_spec import RetrySpec
 from proxy.policy.spec import OneOrMany, Spec, Wrong
 from proxy.policy.timeouts_spec import TriesSpec
 from proxy.policy.view import View, Warned
-from proxy.policy.when import FALLBACK_WHEN, When
+from proxy.policy.when import FALLBACK_WHEN, When, acts_on
 
 TURN_S = 30.0  # of the app's patience are kept for each target that is still to come: what `first_token` of the examples allows
 MOVES = ("chat", "responses", "completions", "embeddings", "images", "audio", "models")  # the others refer to what an upstream keeps
@@ -116,7 +116,7 @@ class Entry:
     def of(cls, target: FallbackTarget, when: Sequence[Fault], site: Site) -> Entry:
         """With the faults of the chain where it names none."""
         edits = Edits(target.params) if target.params is not None else None
-        faults = frozenset(target.when if target.when is not None else when)
+        faults = acts_on(target.when if target.when is not None else when)
         limits = _built(("timeouts", Floor.EXCHANGE), target.timeouts, site)
         retry = _built(("retry", Floor.PLAN), target.retry, site)
         return cls(target.upstream, target.model, faults, target.convert, edits, target.weight, limits, retry)

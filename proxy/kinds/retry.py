@@ -21,6 +21,7 @@ from proxy.core.service import Service
 from proxy.openai.patience import last_word, retry_after_s, says_again
 from proxy.policy.kind import Floor, Kind, Site
 from proxy.policy.retry_spec import RetrySpec
+from proxy.policy.when import acts_on
 
 SLICES = 10  # of a sliding window: what leaves it leaves in tenths
 
@@ -67,7 +68,7 @@ class Retry:
         self._policy = site.policy
         self._clock = site.clock
         self._most = spec.max_attempts
-        self._when = frozenset(spec.when)
+        self._when = acts_on(spec.when)
         self._backoff = spec.backoff
         self._budget = spec.retry_budget
         self._draw = draw or Random().random

@@ -5,7 +5,7 @@ import pytest
 from proxy.core.faults import TRANSIENT, Fault
 from proxy.policy.problems import PolicyError
 from proxy.policy.spec import Spec
-from proxy.policy.when import FALLBACK_WHEN, When
+from proxy.policy.when import FALLBACK_WHEN, When, acts_on
 
 
 class WhenSpec(Spec):
@@ -27,3 +27,8 @@ def test_another_word_is_none(given: object) -> None:
 
 def test_fallback_also_leaves_an_account_that_is_spent() -> None:
     assert {Fault.QUOTA} == FALLBACK_WHEN - TRANSIENT
+
+
+def test_who_names_server_errors_means_those_that_have_a_word_of_their_own_too() -> None:
+    assert acts_on((Fault.SERVER_ERROR, Fault.CONNECT)) == {Fault.SERVER_ERROR, Fault.OVERLOADED, Fault.CONNECT}
+    assert acts_on((Fault.OVERLOADED,)) == {Fault.OVERLOADED}
