@@ -20,7 +20,8 @@ from proxy.core.faults import Failure
 from proxy.core.ports import CallRecord, ExchangeRecord
 from proxy.core.reply import Reply
 from proxy.core.request import CHUNKED, LENGTH, Request
-from proxy.core.stage import Stage
+from proxy.core.service import FaultReport
+from proxy.core.stage import BugReport, Stage
 from proxy.openai.payload import Payload, Unread
 from proxy.policy.upstreams import Upstream as Declared
 from proxy.wire.tls import client_context
@@ -41,14 +42,23 @@ class Sender(Protocol):
 class Upstream:
     """One upstream with its pool."""
 
-    __slots__ = ("_address", "_count", "_declared", "_home", "_models", "_out", "_pool", "_tls", "name")
+    __slots__ = ("_address", "_count", "_declared", "_home", "_models", "_on_bug", "_out", "_pool", "_tls", "name")
 
-    def __init__(self, declared: Declared, home: bool, pool: Sender, count: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        declared: Declared,
+        home: bool,
+        pool: Sender,
+        count: Callable[[str, str], None] | None = None,
+        report: FaultReport | None = None,
+    ) -> None:
+        """`report` is told of bugs in what stands in a reply's body: they are passed over, and must not be silent."""
         self.name = declared.name
         self._declared = declared
         self._home = home
         self._tls = _contents(declared)
         self._count = count or _uncounted
+        self._on_bug = _told(report) if report is not None else None
         self._address = f"{declared.address.host}:{declared.address.port}"
         self._models = declared.spec.models
         self._out = outbound(declared, home)
@@ -82,6 +92,7 @@ class Upstream:
             raise
         self._count(self.name, OUTCOMES[min(reply.status // 100, 5)])
         reply.target = call.target
+        reply.body.on_bug = self._on_bug
         return reply
 
     def _request(self, call: Call, traceparent: bytes | None) -> Request:
@@ -191,6 +202,13 @@ def tls_files(declared: Declared) -> list[Path]:
 def _contents(declared: Declared) -> list[bytes]:
     """What stands in them, hashed: a rotated certificate needs new connections."""
     return [hashlib.sha256(path.read_bytes()).digest() for path in tls_files(declared)]
+
+
+def _told(report: FaultReport) -> BugReport:
+    def tell(stage: object, bug: Exception) -> None:
+        report(getattr(stage, "__qualname__", type(stage).__qualname__), bug)
+
+    return tell
 
 
 def _uncounted(upstream: str, outcome: str) -> None:

@@ -102,7 +102,8 @@ def _upstream(declared: Declared, home: bool, outside: Outside, before: Generati
     old = before.upstreams.get(declared.name) if before is not None else None
     if old is not None and old.is_same(declared, home):
         return old
-    return Upstream(declared, home, (outside.network or open_pool)(declared, outside.clock), outside.count_exchange)
+    pool = (outside.network or open_pool)(declared, outside.clock)
+    return Upstream(declared, home, pool, outside.count_exchange, outside.report)
 
 
 def open_pool(declared: Declared, clock: Clock) -> Sender:

@@ -15,6 +15,7 @@ from proxy.core.faults import Failure, Fault
 from proxy.core.journal import Journal
 from proxy.core.reply import Reply
 from proxy.core.request import Framing, Request
+from proxy.core.stage import Stage
 from proxy.openai.endpoints import Endpoint, endpoint_of
 from proxy.openai.payload import Payload
 from proxy.wire.head import request_head
@@ -30,9 +31,10 @@ def declared(home: str = "", other: str = "", env: dict[str, str] | None = None)
 class Pool:
     """Remembers what it was asked to send, and answers 200."""
 
-    def __init__(self, failure: Failure | None = None) -> None:
+    def __init__(self, failure: Failure | None = None, body: Body | None = None) -> None:
         self.sent: list[Request] = []
         self.closed = 0
+        self._body = body
         self.connect_s: list[float | None] = []
         self._failure = failure
 
@@ -41,7 +43,7 @@ class Pool:
         self.connect_s.append(connect_s)
         if self._failure is not None:
             raise self._failure
-        return Reply(200, b"OK", [], Framing.LENGTH, Body.of(b""))
+        return Reply(200, b"OK", [], Framing.LENGTH, self._body or Body.of(b""))
 
     def close(self) -> None:
         self.closed += 1
@@ -232,6 +234,29 @@ async def test_nothing_is_sent_when_the_allowance_is_spent() -> None:
         await bench.service(call)
     assert bench.pools["home"].sent == []
     assert bench.counted == []
+
+
+async def test_a_bug_in_what_stands_in_a_reply_is_reported_by_its_name() -> None:
+    class Wrong(Stage):
+        def feed(self, data: bytes) -> bytes:
+            raise ZeroDivisionError
+
+    def gone(failure: Failure | None) -> None:
+        raise KeyError
+
+    told: list[tuple[str, str]] = []
+    home, pool = declared().upstreams["home"], Pool(body=Body())
+    upstream = Upstream(home, True, pool, report=lambda name, bug: told.append((name, type(bug).__name__)))
+    reply = await upstream.exchange(a_call())
+    reply.body.attach(Wrong())
+    reply.body.after(gone)
+    reply.body.feed(b"as it came")
+    reply.body.end()
+    data = await reply.body.read_all()
+    reply.close()
+
+    assert data == b"as it came"
+    assert [(name.rpartition(".")[2], bug) for name, bug in told] == [("Wrong", "ZeroDivisionError"), ("gone", "KeyError")]
 
 
 async def test_a_failure_says_which_upstream_and_is_counted() -> None:
