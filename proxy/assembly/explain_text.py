@@ -41,7 +41,7 @@ def as_text(found: Explanation, brief: bool = False) -> list[str]:
         lines += ["", "off:", *(f"  {name} ({where})" for name, where in found.off)]
     lines += ["", "layers, outermost first:"]
     lines += [
-        f"  {each.kind} of {each.policy}, once {'an' if each.floor == 'exchange' else 'a'} {each.floor}"
+        f"  {each.kind} of {each.policy}, once {'an exchange' if each.floor == 'exchange' else 'a call'}"
         f"{f': {_names(each.fields)}' if each.fields else ''}"
         for each in found.stack
     ] or ["  none"]
@@ -57,7 +57,8 @@ def as_text(found: Explanation, brief: bool = False) -> list[str]:
 
 def _recorded(said: dict[str, object]) -> Iterator[str]:
     status = said.get("status", "no reply")
-    yield f"call {said['call']} at {said['ts']}: {status} ({said['outcome']}) in {said['ms']} ms, {said['exchanges']} exchanges"
+    count = "1 exchange" if said["exchanges"] == 1 else f"{said['exchanges']} exchanges"
+    yield f"call {said['call']} at {said['ts']}: {status} ({said['outcome']}) in {said['ms']} ms, {count}"
     for name in ("fault", "detail", "trace_id"):
         if name in said:
             yield f"  {name}: {_line(str(said[name]))}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from proxy.assembly.changes import Body, Change, Header, Span
 from proxy.assembly.explain import Explanation, Held, Holder, LayerExplained, RuleExplained, Sent
 from proxy.assembly.explain_text import as_text
@@ -59,6 +61,13 @@ def test_labels_kinds_and_marks_of_a_policy() -> None:
     ]
 
 
+@pytest.mark.parametrize(("exchanges", "said"), [(0, "0 exchanges"), (1, "1 exchange"), (2, "2 exchanges")])
+def test_exchanges_are_counted_in_words(exchanges: int, said: str) -> None:
+    recorded = {"call": "c", "ts": "t", "ms": 1, "outcome": "ok", "exchanges": exchanges, "status": 200}
+
+    assert f"call c at t: 200 (ok) in 1 ms, {said}" in as_text(explanation(recorded=recorded))
+
+
 def test_brief_leaves_out_what_does_not_match() -> None:
     lines = as_text(explanation(rules=[rule("a"), rule("b", False), rule("c", None)]), brief=True)
 
@@ -67,11 +76,19 @@ def test_brief_leaves_out_what_does_not_match() -> None:
 
 
 def test_policies_that_are_off_and_what_was_lost_are_listed() -> None:
-    stack = [LayerExplained("rewrite", "a", "call", ("model",)), LayerExplained("prime", "a", "exchange", ())]
+    stack = [
+        LayerExplained("rewrite", "a", "call", ("model",)),
+        LayerExplained("retry", "a", "plan", ()),
+        LayerExplained("prime", "a", "exchange", ()),
+    ]
     lines = as_text(explanation(off=[("o", "p.yaml:9:9")], stack=stack))
 
     assert lines[lines.index("off:") + 1] == "  o (p.yaml:9:9)"
-    assert lines[lines.index("layers, outermost first:") :][1:3] == ["  rewrite of a, once a call: model", "  prime of a, once an exchange"]
+    assert lines[lines.index("layers, outermost first:") :][1:4] == [
+        "  rewrite of a, once a call: model",
+        "  retry of a, once a call",
+        "  prime of a, once an exchange",
+    ]
 
 
 def test_who_holds_what_is_listed_up_to_a_screen() -> None:
