@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -41,16 +41,18 @@ Key = tuple[str, str | None]
 
 
 class RateSpec(Spec):
-    """A share of the calls of the last while."""
+    """A share of the calls of the last while. A share alone is `failures`."""
 
+    shorthand: ClassVar[str | None] = "failures"
     failures: Percent = Field(0.5, gt=0.0, description="It opens when at least this share of them has failed.")
     of_at_least: int = Field(20, ge=1, le=1_000_000, description="Fewer calls than these in the window tell nothing.")
     window: Seconds = Field(30.0, ge=1.0, le=3600.0, description="How far back calls are counted; it slides on in tenths.")
 
 
 class CircuitBreakerSpec(Spec):
-    """Ask no more of a target that fails again and again, until it has shown that it is well."""
+    """Ask no more of a target that fails again and again, until it is well. A number alone is `consecutive`."""
 
+    shorthand: ClassVar[str | None] = "consecutive"
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"consecutive": 5, "open_for": "30s"}, {"rate": {"failures": "50%", "of_at_least": 20}}]}
     )

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from proxy.core.call import Call, Target
 from proxy.core.contest import Contest
@@ -38,13 +38,14 @@ MAX_S = 3600.0
 _is_percentile = re.compile(r"p[5-9][0-9]").fullmatch
 
 
-def _delay(value: str) -> str:
-    if _is_percentile(value):
+def _delay(value: Any) -> Any:
+    if isinstance(value, str) and _is_percentile(value):
         return value
     try:
         after_s = seconds(value)
     except Wrong as wrong:
-        raise Wrong("must be a duration such as 800ms or 2s, or a percentile such as p95", wrong.hint) from None
+        hint = f"did you mean '{value}ms'?" if wrong.hint else ""
+        raise Wrong("must be a duration such as 800ms or 2s, or a percentile such as p95", hint) from None
     if not 0.001 <= after_s <= MAX_S:
         raise Wrong("must be from 1ms to 1h")
     return value
@@ -52,7 +53,7 @@ def _delay(value: str) -> str:
 
 Delay = Annotated[
     str,
-    AfterValidator(_delay),
+    BeforeValidator(_delay),
     Form("duration or percentile", r"^([0-9]{1,9}(\.[0-9]{1,6})?(ms|s|m|h|d)|p[5-9][0-9])$", "a duration such as 800ms, or p95", ("p95",)),
 ]
 
