@@ -75,7 +75,7 @@ def warnings_of(loaded: Loaded, kinds: Mapping[str, Kind], order: Mapping[str, i
     yield from _covered(in_force, logic, kinds)
     for policy in sound:
         for name, spec in policy.apply.items():
-            view = View(policy, name, in_force, logic, loaded.upstreams, loaded.home)
+            view = View(policy, name, in_force, logic, loaded.upstreams, loaded.home, loaded.limits.exchanges)
             for each in kinds[name].warn(spec, view):
                 yield policy.problem(("apply", name, *each.path), each.message, each.hint, Severity.WARNING)
     yield from _off(loaded.policies)

@@ -323,6 +323,7 @@ def _warn(spec: FallbackSpec, view: View) -> Iterable[Warned]:
         if target.params is not None:
             yield from (Warned((*at, "params", *each.path), each.message, each.hint) for each in slips(target.params))
         yield from _repeats(spec, view, i, at)
+        yield from _unreached(spec, view, i, at)
 
 
 def _repeats(spec: FallbackSpec, view: View, place: int, at: Path) -> Iterator[Warned]:
@@ -340,6 +341,16 @@ def _repeats(spec: FallbackSpec, view: View, place: int, at: Path) -> Iterator[W
     if target.upstream is None and target.model is not None and view.models == (target.model,):
         message = f"asks for '{shortened(target.model)}', which every call that the policy matches has asked for already"
         yield Warned(at, message, "name another model or an upstream")
+
+
+def _unreached(spec: FallbackSpec, view: View, place: int, at: Path) -> Iterator[Warned]:
+    """An entry that no fault reaches, or no exchange."""
+    whens = [acts_on(target.when if target.when is not None else spec.when) for target in spec.chain[: place + 1]]
+    if whens[place] == {Fault.BREAKER_OPEN} and not view.is_used("circuit_breaker"):
+        yield Warned(at, "is never asked: no policy has a `circuit_breaker`, so `breaker_open` never happens", "name other faults")
+    elif place + 2 > view.exchanges and all(when == whens[place] for when in whens):
+        message = f"is never asked: a call has {view.exchanges} exchanges, and those before it take them all"
+        yield Warned(at, message, "raise `limits: {exchanges: …}`, or shorten the chain")
 
 
 KIND = Kind(

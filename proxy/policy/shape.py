@@ -64,12 +64,12 @@ def _unfold_fields(spec: type[Model], value: dict[str, Any], path: Path, found: 
 
 
 def _is_short(kind: type[Model], shorthand: str, value: Any) -> bool:
-    """Whether `value` stands for the field alone. A mapping does where its keys are those of the field's entries and not the model's."""
+    """Whether `value` stands for the field alone. A mapping does that lacks the field and has keys which only its entries have."""
     if not isinstance(value, dict):
         return True
     annotation = fields(kind)[shorthand]
     entry = {*names_at(annotation, (0,)), *names_at(annotation, ())}
-    return not value.keys() & fields(kind).keys() and bool(value.keys() & entry)
+    return shorthand not in value and bool(value.keys() & (entry - fields(kind).keys()))
 
 
 def names_at(annotation: Any, loc: Path) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.core.call import EXCHANGES
 from proxy.policy.document import Policy
 from proxy.policy.logic import Logic
 from proxy.policy.problems import Path, listed
@@ -44,15 +45,21 @@ class View:
         logic: Logic,
         upstreams: Mapping[str, Upstream],
         home: str | None,
+        exchanges: int = EXCHANGES,
     ) -> None:
-        """`policies`: all that are enforced, in file order."""
+        """`policies`: all that are enforced, in file order. `exchanges`: that one call may use."""
         self.mode = policy.mode
+        self.exchanges = exchanges
         self.upstreams = upstreams
         self.home = home
         self._policy = policy
         self._kind = kind
         self._policies = policies
         self._logic = logic
+
+    def is_used(self, kind: str) -> bool:
+        """Whether any policy in force has this kind."""
+        return any(kind in policy.apply for policy in self._policies)
 
     @property
     def endpoints(self) -> frozenset[str]:

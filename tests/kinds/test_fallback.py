@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from proxy.assembly.load import load_text
 from proxy.assembly.stack import STACK
 from proxy.core.call import Call
 from proxy.core.clock import LoopClock
@@ -23,6 +24,7 @@ from proxy.policy.kind import Place, Site
 from proxy.policy.retry_spec import RetrySpec
 from proxy.policy.shape import unfold
 from proxy.policy.timeouts_spec import TriesSpec
+from tests.assembly.engines import UPSTREAMS
 from tests.scripted import (
     DONE,
     JSON,
@@ -124,6 +126,7 @@ def test_targets_are_asked_in_their_order_until_one_answers() -> None:
 
 def test_a_text_is_a_model_and_one_target_needs_no_list() -> None:
     assert spec_of("gpt-4o-mini") == spec_of(["gpt-4o-mini"]) == spec_of(MINI) == spec_of([MINI]) == spec_of({"chain": [MINI]})
+    assert spec_of({"when": "auth", **MINI}) == spec_of([{"when": "auth", **MINI}])
 
 
 def test_an_upstream_alone_is_asked_for_the_same_model() -> None:
@@ -597,6 +600,42 @@ def test_the_same_call_draws_the_same() -> None:
 def test_what_makes_no_sense_is_refused(written: Any, says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         spec_of(written)
+
+
+@pytest.mark.parametrize(
+    ("match", "chain", "says"),
+    [
+        ("{model: gpt-4o}", "[gpt-4o]", "asks for 'gpt-4o', which every call that the policy matches has asked for already"),
+        ("{}", "[a, {upstream: openai, model: a}]", "asks the same as entry 1 of the chain"),
+        ("{}", "[a, {when: breaker_open, model: b}]", "no policy has a `circuit_breaker`"),
+        ("{}", "[a, b, c]", "a call has 3 exchanges, and those before it take them all"),
+        ("{endpoint: files}", "[a]", "`fallback` does nothing on files"),
+        ("{}", "[{model: a, params: {remove: [temprature]}}]", "did you mean 'temperature'?"),
+    ],
+)
+def test_what_is_surely_not_meant_is_told(match: str, chain: str, says: str) -> None:
+    found = warnings(match, chain)
+
+    assert len(found) == 1
+    assert says in found[0]
+
+
+@pytest.mark.parametrize(
+    ("match", "chain"),
+    [
+        ('{model: "gpt-4*"}', "[gpt-4o]"),
+        ("{}", "[{model: a, params: {remove: [tools]}}, a]"),
+        ("{}", "[{when: auth, model: a}, b, c]"),
+        ("{}", "[{upstream: groq}, {upstream: local}]"),
+    ],
+)
+def test_what_may_be_meant_is_not(match: str, chain: str) -> None:
+    assert warnings(match, chain) == []
+
+
+def warnings(match: str, chain: str) -> list[str]:
+    text = f"version: 1\nlimits: {{exchanges: 3}}\n{UPSTREAMS}\npolicies: [{{name: p, match: {match}, apply: {{fallback: {chain}}}}}]\n"
+    return [str(each) for each in load_text(text, "p.yaml", {}).warnings if "no policy sends calls" not in str(each)]
 
 
 def test_the_upstreams_that_it_names_are_known_with_their_places() -> None:
