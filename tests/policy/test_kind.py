@@ -54,3 +54,11 @@ def test_the_stack_names_each_kind_once_and_its_floors_go_inward() -> None:
 def test_the_name_is_the_module(kind: Kind) -> None:
     assert kind.enforce.__module__ == f"proxy.kinds.{kind.name}"
     assert kind.spec.__doc__
+
+
+def test_the_second_layer_of_a_kind_may_be_for_other_specs() -> None:
+    kind = Kind("a", ASpec, Floor.CALL, build, None)
+
+    assert kind.acts(ASpec())
+    assert kind.at(Floor.EXCHANGE, build).acts(ASpec())
+    assert not kind.at(Floor.EXCHANGE, build, acts=lambda spec: False).acts(ASpec())
