@@ -2,7 +2,8 @@
 
 Floor PLAN: outside retry (each target has its own tries), inside all that happens once a call, so that it is still the same call.
 It acts inside the call only: a reply that has been returned is the app's, and no byte of it is ever asked for again.
-Cost: 2 to 5 µs for a call that goes well; nothing per chunk. A request whose body is not held cannot be sent twice, and is not.
+Cost: 6 µs for a call that goes well, 14 µs where a target is at another upstream (has the request state?); nothing per chunk.
+A request whose body is not held cannot be sent twice, and is not.
 """
 
 from __future__ import annotations
