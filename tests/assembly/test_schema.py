@@ -58,7 +58,8 @@ LEFT_TO_CHECK = {  # wrong files that a schema cannot refuse, and why
     "a rule of a kind for tests, which tells its schema nothing": {"own_rule"},
 }  # fmt: skip
 SEMANTIC = (  # what check says, and a schema cannot, of mutated files
-    "must be at most", "must be at least", "must be above", "is above `max`", "is no fault of an exchange", "must be a whole number", "unknown signal", "unknown upstream", "signals go in a circle", "has no key",
+    "must be at most", "must be at least", "must be above", "is above `max`", "is no fault of an exchange",
+    "must be a whole number", "unknown signal", "unknown upstream", "signals go in a circle", "has no key",
     "can never be true",
     "already set from `key`", "is named twice",
     "JSON has no infinity", "the number is too large", "the environment has no",
