@@ -159,8 +159,11 @@ class Retry:
 
     def _spent(self, call: Call, outcome: Outcome, fault: Fault, tries: int, stop: str) -> Reply:
         """The last outcome as it came, and the word to the SDK not to go on."""
-        kind = "retry_budget" if stop == "retry_budget" else "tries_spent"
-        call.journal.note(kind, self._policy, acted=True, why=fault.value, tries=tries, stop=stop, upstream=call.target.upstream)
+        what = {"why": fault.value, "tries": tries, "upstream": call.target.upstream}
+        if stop == "retry_budget":
+            call.journal.note("retry_budget", self._policy, acted=True, shadow=False, **what)
+        else:
+            call.journal.note("tries_spent", self._policy, acted=True, shadow=False, stop=stop, **what)
         return last_word(outcome, f"; {tries} tries" if tries > 1 else "")
 
     def _given(self, journal: Journal, reply: Reply) -> Reply:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from proxy.core.faults import TRANSIENT, Fault
 from proxy.policy.spec import Percent, Seconds, Spec, Wrong
+from proxy.policy.units import duration_text
 from proxy.policy.when import When
 
 
@@ -25,14 +26,15 @@ class BackoffSpec(Spec):
 
     @model_validator(mode="after")
     def _grows(self) -> BackoffSpec:
-        if self.initial > self.max and self.model_fields_set >= {"initial", "max"}:
-            raise Wrong("`initial` is longer than `max`", got=False)
+        if self.initial > self.max and "initial" in self.model_fields_set:
+            raise Wrong(f"`initial` is longer than `max`, which is {duration_text(self.max)}", got=False)
         return self
 
 
 class RetryBudgetSpec(Spec):
-    """Against storms: when everything fails, retries stay a share of the traffic."""
+    """Against storms: when everything fails, retries stay a share of the traffic. A share alone is `share`."""
 
+    shorthand: ClassVar[str | None] = "share"
     share: Percent = Field(0.2, description="Of the calls to a target, so many may be followed by one more try.")
     at_least: int = Field(
         100, ge=0, le=1_000_000, description="So many retries are always allowed in `over`: a quiet service has no share to speak of."

@@ -5,6 +5,8 @@ Stands under the kinds that limit it: `timeouts`, and a target of `fallback` tha
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import ConfigDict, Field
 
 from proxy.policy.spec import Seconds, Spec
@@ -18,8 +20,9 @@ MAX_S = 86_400.0
 
 
 class MinRateSpec(Spec):
-    """A stream that drips is ended: fewer events than these in `over`."""
+    """A stream that drips is ended: fewer events than these in `over`. A number alone is `events`."""
 
+    shorthand: ClassVar[str | None] = "events"
     events: int = Field(
         ge=1, le=1_000_000, description="Events that carry data. Most upstreams send one token an event, some several.", examples=[10]
     )
