@@ -146,8 +146,8 @@ class Gate:
 
     def leave(self, taken_at: float) -> None:
         """A slot is free again."""
-        self._held_s += WEIGHT * (self._clock.now() - taken_at - self._held_s)
         self.slots.give_back()
+        self._held_s += WEIGHT * (self._clock.now() - taken_at - self._held_s)
 
     def shown(self) -> Shown:
         """How full it is."""
@@ -202,24 +202,25 @@ class Concurrency:
         if gate is None:
             gate = self._gates[name] = self._new(name)
         slot = await gate.enter(call)
+        is_handed_on = False
         try:
-            reply = await inner(call)
-        except Failure as failure:
-            gate.answered(slot.taken_at, failure.fault)
-            slot.free()
-            raise
-        except BaseException:
-            slot.free()
-            raise
-        gate.answered(slot.taken_at, classify(reply))
-        body = reply.body
-        if not self._at_source or reply.tunnel is not None:
-            body.after(slot.free)
-        elif body.ended or body.closed or body.error is not None:
-            slot.free()
-        else:
-            body.attach(slot)
-        return reply
+            try:
+                reply = await inner(call)
+            except Failure as failure:
+                gate.answered(slot.taken_at, failure.fault)
+                raise
+            gate.answered(slot.taken_at, classify(reply))
+            body = reply.body
+            if not self._at_source or reply.tunnel is not None:
+                body.after(slot.free)
+                is_handed_on = True
+            elif not (body.ended or body.closed or body.error is not None):
+                body.attach(slot)
+                is_handed_on = True
+            return reply
+        finally:
+            if not is_handed_on:  # a bug above, too, must not take a slot for good
+                slot.free()
 
     def shown(self) -> Iterator[Shown]:
         """Each limit, and how full it is."""
