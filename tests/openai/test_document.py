@@ -274,7 +274,8 @@ def test_a_short_text_has_no_ends(text: str, expected: str) -> None:
 
 def test_a_large_text_is_read_in_little_time_and_its_quotes_decide_nothing() -> None:
     few = json.dumps({"model": "m", "messages": [{"role": "user", "content": "plain words " * 200_000}]}).encode()
-    many = json.dumps({"model": "m", "messages": [{"role": "user", "content": '"quoted" ' * 60_000}], "data": "x" * LONG_BYTES * 2}).encode()
+    quoted = [{"role": "user", "content": '"quoted" ' * 60_000}]
+    many = json.dumps({"model": "m", "messages": quoted, "data": "x" * LONG_BYTES * 2}).encode()
 
     for body in (few, many):
         document = Document(body)
