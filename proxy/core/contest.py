@@ -21,14 +21,28 @@ End = Reply | Failure | Refusal
 class Contest:
     """One call's. `run` once; `let_in` before it, or from callbacks while it runs."""
 
-    __slots__ = ("_ends", "_held", "_inner", "_is_interrupted", "_is_over", "_rivals", "_runs", "_task", "_waiter", "winner")
+    __slots__ = (
+        "_ends",
+        "_held",
+        "_inner",
+        "_is_interrupted",
+        "_is_over",
+        "_is_running",
+        "_rivals",
+        "_runs",
+        "_task",
+        "_waiter",
+        "_waiting",
+        "winner",
+    )
 
     def __init__(self, inner: Service) -> None:
         self._inner = inner
         self._task: asyncio.Task[object] | None = None  # of the first, while it runs
         self._held = 0  # cancellations of that task which are not ours
         self._is_interrupted = False
-        self._is_over = False
+        self._is_over = self._is_running = False
+        self._waiting: list[Call] = []  # let in before it runs: a layer that breaks before then leaves nothing behind
         self._runs = 0  # rivals that have not ended
         self._rivals: list[asyncio.Task[None]] = []
         self._ends: dict[int, End] = {}  # by number, the first is 0
@@ -38,6 +52,9 @@ class Contest:
     def let_in(self, call: Call) -> None:
         """Begins to ask one more; it has the next number."""
         if self._is_over:
+            return
+        if not self._is_running:
+            self._waiting.append(call)
             return
         self._runs += 1
         self._rivals.append(spawn(self._rival(call, len(self._rivals) + 1), f"rival of {call.id}"))
@@ -60,6 +77,9 @@ class Contest:
         task = self._task = asyncio.current_task()
         assert task is not None
         self._held = task.cancelling()
+        self._is_running = True
+        for call in self._waiting:
+            self.let_in(call)
         try:
             end: End | None = await self._inner(first)
         except Failure as failure:
