@@ -41,13 +41,20 @@ Asked = tuple[Rule, Condition]  # a rule, and what is left to ask of its conditi
 
 
 class Left:
-    """Rules that are left to ask."""
+    """Rules that are left to ask: those of `gates`' positions, which may have more."""
 
-    __slots__ = ("asked", "gates")
+    __slots__ = ("asked", "behind", "gates")
 
-    def __init__(self, asked: tuple[Asked, ...]) -> None:
-        self.asked = asked
-        self.gates = Gates([condition for _, condition in asked]) if len(asked) >= WORTH else None
+    def __init__(self, behind: dict[int, Asked], gates: Gates | None) -> None:
+        self.asked = tuple(behind.values())
+        self.behind = behind
+        self.gates = gates if len(behind) >= WORTH else None
+
+    @classmethod
+    def of(cls, asked: Sequence[Asked]) -> Left:
+        """All of these. Their gates serve calls of every model: to build some takes milliseconds, and a call may name any model."""
+        gates = Gates([narrowing.but_model(condition) for _, condition in asked]) if len(asked) >= WORTH else None
+        return cls(dict(enumerate(asked)), gates)
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,12 +71,13 @@ class Candidates:
         """The rules that calls which name `model` may match."""
         left = self.by_model.get(model)
         if left is None:
-            narrowed = ((rule, narrowing.of_model(condition, model)) for rule, condition in self.enforced.asked)
-            left = Left(tuple((rule, condition) for rule, condition in narrowed if condition is not None))
-            if len(model) <= MODEL_CHARS:
-                if len(self.by_model) >= MODELS:
-                    self.by_model.clear()
-                self.by_model[model] = left
+            if len(model) > MODEL_CHARS:
+                return self.enforced
+            narrowed = ((at, rule, narrowing.of_model(condition, model)) for at, (rule, condition) in self.enforced.behind.items())
+            left = Left({at: (rule, condition) for at, rule, condition in narrowed if condition is not None}, self.enforced.gates)
+            if len(self.by_model) >= MODELS:
+                self.by_model.clear()
+            self.by_model[model] = left
         return left
 
 
@@ -122,7 +130,7 @@ class Engine:
         if not mine and not holds:
             return None
         return Candidates(
-            Left(enforced),
+            Left.of(enforced),
             Shadows([rule for rule in mine if rule.shadow], self._shelf, self._report, self._keep),
             holds or any(rule.matches_body or rule.reads_body for rule, _ in enforced),
             any(narrowing.asks_model(condition) for _, condition in enforced),
@@ -229,7 +237,7 @@ class Engine:
         try:
             while True:
                 try:
-                    return [left.asked[at] for at in gates.open(facts)]
+                    return [left.behind[at] for at in gates.open(facts) if at in left.behind]
                 except TakesLong as long:
                     await facts.settle(long.limit)
         except Exception as bug:

@@ -26,6 +26,11 @@ def of_model(condition: Condition, model: str) -> Condition | None:
     return _without(condition, left)
 
 
+def but_model(condition: Condition) -> Condition:
+    """What is left to ask of calls that name any model for which it can be true."""
+    return _without(condition, [child for child in conjuncts(condition) if not isinstance(child, ModelIs)])
+
+
 def asks_model(condition: Condition) -> bool:
     """Whether it can only be true for some models."""
     return any(isinstance(child, ModelIs) for child in conjuncts(condition))
