@@ -33,8 +33,9 @@ def write_whole(transport: asyncio.WriteTransport, head: bytes, body: Body, fram
         transport.write(b"\r\n" + last_chunk(body.trailers))
 
 
-class ChunkWriter:
-    """A sink that frames what it is given."""
+class Writer:
+    """A sink: what it is given leaves as it is. A client that is gone is not the producer's trouble, which is the one who calls:
+    between the break of its connection and our hearing of it uvloop's `write` raises."""
 
     __slots__ = ("_transport",)
 
@@ -42,10 +43,27 @@ class ChunkWriter:
         self._transport = transport
 
     def __call__(self, data: bytes) -> None:
-        if len(data) < JOINED_BYTES:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
-            self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        try:
+            self._transport.write(data)
+        except RuntimeError:
+            if not self._transport.is_closing():
+                raise
+
+
+class ChunkWriter(Writer):
+    """A sink that frames what it is given."""
+
+    __slots__ = ()
+
+    def __call__(self, data: bytes) -> None:
+        try:
+            if len(data) < JOINED_BYTES:
+                self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            else:
+                self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        except RuntimeError:
+            if not self._transport.is_closing():
+                raise
 
 
 def write_beginning(transport: asyncio.WriteTransport, head: bytes, body: Body, framing: Framing) -> None:
@@ -58,7 +76,7 @@ async def write_rest(transport: asyncio.WriteTransport, reply: Reply, framing: F
     """The body as it comes. A break ends in the reply's last words where its framing can carry them, else raises its Failure."""
     body = reply.body
     chunked = framing is CHUNKED
-    sink = ChunkWriter(transport) if chunked else transport.write
+    sink = ChunkWriter(transport) if chunked else Writer(transport)
     try:
         await body.pipe(sink)
     except Failure as failure:

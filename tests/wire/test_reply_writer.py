@@ -10,7 +10,7 @@ from proxy.core.body import Body
 from proxy.core.faults import Failure, Fault
 from proxy.core.reply import Reply
 from proxy.core.request import Framing
-from proxy.wire.reply_writer import JOINED_BYTES, ChunkWriter, write_beginning, write_rest, write_whole
+from proxy.wire.reply_writer import JOINED_BYTES, ChunkWriter, Writer, write_beginning, write_rest, write_whole
 
 
 class Transport(asyncio.WriteTransport):
@@ -52,6 +52,28 @@ def test_a_chunk_is_framed_in_one_write_or_in_three() -> None:
     sink(b"a" * JOINED_BYTES)
 
     assert transport.writes == [b"5\r\nhello\r\n", b"8000\r\n" + b"a" * JOINED_BYTES + b"\r\n"]
+
+
+class Gone(Transport):
+    """As uvloop's, once its handle is closed: the protocol hears of it a turn of the loop later."""
+
+    def __init__(self, closing: bool) -> None:
+        super().__init__()
+        self._closing = closing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        raise RuntimeError("the handler is closed")
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+
+@pytest.mark.parametrize("writer", [Writer, ChunkWriter])
+@pytest.mark.parametrize("size", [5, JOINED_BYTES])
+def test_a_client_that_is_gone_does_not_break_the_producer(writer: type[Writer], size: int) -> None:
+    writer(Gone(closing=True))(b"a" * size)
+    with pytest.raises(RuntimeError, match="closed"):  # any other trouble is a bug
+        writer(Gone(closing=False))(b"a" * size)
 
 
 async def test_the_first_bytes_of_a_stream_leave_with_its_head() -> None:
