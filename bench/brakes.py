@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import uvloop
+
 from bench import payloads
 from proxy.assembly.generation import Outside, build
 from proxy.assembly.load import load_text
@@ -159,4 +161,4 @@ async def main(rounds: int, new_subject: Callable[[str], Subject] = Subject) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)))
+    sys.exit(uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)))

@@ -165,16 +165,21 @@ def implausible(fates: Counter[tuple[bool, Fate]]) -> Iterator[str]:
 
 
 def troubles(log: Path) -> list[str]:
-    """Lines of the log that tell of an exception that nobody caught, ten at most."""
-    found = []
+    """What the log tells of exceptions that nobody caught, each once with how often, ten at most."""
+    found: Counter[str] = Counter()
+    block: list[str] = []  # of lines that are no calls: a traceback has many
     with log.open(errors="replace") as lines:
-        for line in lines:
-            told = json.loads(line) if line.startswith("{") else {}
-            if any(word in line for word in TROUBLE) or (told.get("level") == "error" and "call" not in told):
-                found.append(line.strip()[:2000])
-                if len(found) == 10:
-                    break
-    return found
+        for line in (*lines, "{}"):
+            if not line.startswith("{"):
+                block.append(line)
+                continue
+            if any(word in each for each in block for word in TROUBLE):
+                found["".join(block)[:4000]] += 1
+            block.clear()
+            told = json.loads(line)
+            if "call" not in told and told.get("level") in ("error", "critical"):
+                found[line[:4000]] += 1
+    return [f"{count} times in the log: {text}" for text, count in found.most_common(10)]
 
 
 def options() -> argparse.Namespace:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 HUNG_S = 30.0  # beyond every limit of the policies
+KEPT = 20  # idle connections of an app, so that a crowded moment is not seen as growth
 SILENCE_S = 3.0  # longer than a good answer takes
 
 
@@ -84,7 +85,7 @@ class App:
         except (OSError, asyncio.IncompleteReadError):
             return Fate.DROPPED
         finally:
-            if reusable:
+            if reusable and len(self._idle) < KEPT:
                 self._idle.append((reader, writer))
             else:
                 writer.transport.abort()
