@@ -39,6 +39,7 @@ from proxy.policy.view import View, Warned
 from proxy.policy.when import FALLBACK_WHEN, When, acts_on
 
 TURN_S = 30.0  # of the app's patience are kept for each target that is still to come: what `first_token` of the examples allows
+PLANS = 256  # remembered by one policy; a model's name comes from the app
 MOVES = ("chat", "responses", "completions", "embeddings", "images", "audio", "models")  # the others refer to what an upstream keeps
 
 
@@ -139,10 +140,13 @@ class Turn:
     target: Target
 
 
+Plan = tuple[Sequence[Turn], Sequence[dict[str, Any]]]
+
+
 class Fallback:
     """The chain of one policy."""
 
-    __slots__ = ("_clock", "_entries", "_faults", "_has_equals", "_moves", "_policy")
+    __slots__ = ("_clock", "_entries", "_faults", "_has_equals", "_moves", "_plans", "_policy")
 
     def __init__(self, spec: FallbackSpec, site: Site) -> None:
         self._policy = site.policy
@@ -151,6 +155,7 @@ class Fallback:
         self._faults = frozenset(fault for entry in self._entries for fault in entry.when)
         self._has_equals = any(entry.weight is not None for entry in self._entries)
         self._moves = any(entry.upstream is not None for entry in self._entries)
+        self._plans: dict[tuple[str, str | None, str | None, bool, str | None], Plan] = {}  # by what they depend on: the calls are alike
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         turns, skipped = self._turns(call)
@@ -203,27 +208,32 @@ class Fallback:
         if failure.fault in self._faults:
             journal.note("too_late", self._policy, why=failure.fault.value)
 
-    def _turns(self, call: Call) -> tuple[list[Turn], list[dict[str, Any]]]:
+    def _turns(self, call: Call) -> Plan:
         """The entries that this call could use, in order; and of the others why not."""
         payload: Payload | None = call.payload
         if payload is None and call.request.framing is not NONE:
             return [], [{"skipped": "not_replayable"}]
+        target, model = call.target, _model(call.target, payload)
+        key = (target.upstream, target.model, model, payload is None, why_it_stays(call) if self._moves else None)
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = self._planned(target, model, payload is None, key[-1])
+        return plan
+
+    def _planned(self, asked: Target, model: str | None, is_bare: bool, stays: str | None) -> Plan:
         turns: list[Turn] = []
         skipped: list[dict[str, Any]] = []
-        stays: str | None = None
-        asked = False
-        seen = {(call.target.upstream, _model(call.target, payload))}
+        seen = {(asked.upstream, model)}
         for entry in self._entries:
-            upstream = entry.upstream or call.target.upstream
-            if upstream != call.target.upstream:
-                if not asked:
-                    stays, asked = why_it_stays(call), True
-                if stays is not None:
-                    skipped.append({"skipped": "stays", "upstream": upstream, "reason": stays})
-                    continue
-            target = Target(upstream, entry.model or call.target.model)
-            key = (upstream, entry.model or _model(call.target, payload))
-            if entry.edits is None and (key in seen or (payload is None and upstream == call.target.upstream)):
+            upstream = entry.upstream or asked.upstream
+            if upstream != asked.upstream and stays is not None:
+                skipped.append({"skipped": "stays", "upstream": upstream, "reason": stays})
+                continue
+            target = Target(upstream, entry.model or asked.model)
+            key = (upstream, entry.model or model)
+            if entry.edits is None and (key in seen or (is_bare and upstream == asked.upstream)):
                 skipped.append({"skipped": "same_target", "upstream": upstream, "model": key[1]})
                 continue
             seen.add(key)
