@@ -40,6 +40,7 @@ class Peer:
 
     name: str
     command: Callable[[Place], list[str]] | None          # None: the load generator speaks to the upstream itself
+    judges: bool = False                        # reads answers: an echo is none to a stream, so it is checked by a plain call
     rewrites: bool = False                      # the model must change on its way (checked before anything is measured)
     admin: bool = False                         # answers /livez on the admin port, from the event loop that carries the calls
 
@@ -106,6 +107,7 @@ PEERS = {
         Peer("chassis", _chassis("unmatched.yaml"), admin=True),
         Peer("chassis-empty", _chassis("empty.yaml"), admin=True),
         Peer("chassis-rewrite", _chassis("rewrite.yaml"), rewrites=True, admin=True),
+        Peer("chassis-brakes", _chassis("brakes.yaml"), judges=True, admin=True),
         Peer("chassis-log", _chassis("unmatched.yaml", log=True), admin=True),
     )
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 STREAM_EVENTS = 64
 _FIVE = ("direct", "nginx", "envoy", "aiohttp", "chassis")
 _FOUR = _FIVE[1:]
-_EIGHT = (*_FIVE, "chassis-empty", "chassis-rewrite", "chassis-log")
+_NINE = (*_FIVE, "chassis-empty", "chassis-rewrite", "chassis-brakes", "chassis-log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ _EVENTS = ("--expect-events", str(STREAM_EVENTS))
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("json_1k", "1 KB chat request, 1 KB answer, saturated", _EIGHT, _CPU),
+        Scenario("json_1k", "1 KB chat request, 1 KB answer, saturated", _NINE, _CPU),
         Scenario("json_32k", "32 KB chat request, 1 KB answer, saturated", (*_FIVE, "chassis-empty", "chassis-rewrite"), _CPU, body="32k"),
         Scenario(
             "json_32k_both", "32 KB both ways, saturated", _FIVE, _CPU,
@@ -55,7 +55,7 @@ SCENARIOS = {
         Scenario("tls_1k", "1 KB, upstream over TLS, saturated", _FIVE, _CPU, tls=True),
         Scenario(
             "sse", "SSE of 64 events, 96 at once, saturated, each event on its way alone",
-            (*_FIVE, "chassis-empty", "chassis-rewrite"), _SSE_CPU,
+            (*_FIVE, "chassis-empty", "chassis-rewrite", "chassis-brakes"), _SSE_CPU,
             body="1k-stream", bench=f"sse {STREAM_EVENTS} -1", connections=96, expect=_EVENTS, step=True,
         ),
         Scenario(
