@@ -182,7 +182,7 @@ def test_with_a_fallback_a_killed_upstream_loses_no_call_and_no_stream_that_had_
     assert {"".join(made.said) for made in streams if made.fate == "whole"} <= {f"I am {name}. " * 2 for name in ("primary", "second")}
     for kind in (plain, streams):  # the deaths met calls at work, and the chain was used and left again
         assert {made.by for made in kind} == {"primary", "second"}, told
-    assert len(cut) >= 2 * MIDWAY, told
+    assert len(cut) >= MIDWAY, told
     assert len(calls) >= 2 * AT_ONCE, told
     last = sorted(calls, key=lambda made: made.begun_at)[-MIDWAY:]
     assert {made.by for made in last} == {"primary"}, "it is asked again once it is back"
@@ -223,7 +223,7 @@ def test_without_a_fallback_the_outage_is_told_honestly_and_is_over_within_a_sec
     assert good, "no call went well after the return"
     assert min(good) < AGAIN_S
     assert {made.by for made in calls} == {"primary", ""}, told
-    assert len(begun) >= MIDWAY, told
+    assert len(begun) >= MIDWAY // 2, told
     if text != WITHOUT["no policy"]:  # with none a cut stream is passed on as it came: the SDK's transport says so
         assert {made.fate for made in calls if made.streamed} == {"whole", "cut", "refused"}, told
         assert all(isinstance(problem, APIError) for problem in begun), {repr(problem) for problem in begun}
