@@ -179,7 +179,8 @@ class Upstream:
         for task in list(self._tasks):
             task.cancel()
         for peer in self.peers:
-            peer.writer.transport.abort()
+            if not peer.writer.transport.is_closing():  # one that is lost has no loop any more
+                peer.writer.transport.abort()
         await asyncio.sleep(0)
 
 

