@@ -2,7 +2,7 @@
 
 Floor PLAN, inside retry: a race is one try. For the few calls where time is worth several times the money: each target costs an exchange of
 the call's allowance, and the losers are stopped at once. Nothing is raced that leaves something behind on an upstream.
-Cost: 20 µs a target; nothing per chunk.
+Cost: a task and an exchange for each target but the first; nothing per chunk.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Floor PLAN: inside fallback, as each target has its own tries; outside hedge, as a hedged pair is one try. Plain and streamed replies take
 the same path: `prime` has waited for the first content, and after that nothing is retried.
 When its tries are spent the SDK is told so (`x-should-retry: false`): it would multiply them with its own.
-Cost: 2 µs a call that works (its budget counts the traffic); a failing one is delayed by its waits, and by nothing else.
+Cost: 5 µs a call that works (its budget counts the traffic); a failing one is delayed by its waits, and by nothing else.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Two layers. Floor CALL, outside all that waits or tries again: `total`, one deadline for the whole call, bodies included. Floor EXCHANGE,
 directly around `prime`: what limits one try, so that a try which is too slow is a Failure that retry and fallback see. `first_token` and
 `per_try` are one limit around `inner`; what is still to come when the reply is returned is limited by a stage of its body.
-Cost: 7 µs a call for both layers; nothing per chunk, as the shared reading has the time of the last content, but for `min_rate` (0.2 µs).
+Cost: 15 µs a call for both layers; nothing per chunk, as the shared reading has the time of the last content, but for `min_rate` (0.2 µs).
 """
 
 from __future__ import annotations
