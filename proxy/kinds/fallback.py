@@ -333,6 +333,8 @@ def _warn(spec: FallbackSpec, view: View) -> Iterable[Warned]:
         at: Path = ("chain", i)
         if target.params is not None:
             yield from (Warned((*at, "params", *each.path), each.message, each.hint) for each in slips(target.params))
+        if target.upstream is None and target.model in view.upstreams:
+            yield Warned(at, f"asks home for a model named '{target.model}', which is an upstream", f"write {{upstream: {target.model}}}")
         yield from _repeats(spec, view, i, at)
         yield from _unreached(spec, view, i, at)
 

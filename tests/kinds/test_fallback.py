@@ -610,6 +610,7 @@ def test_what_makes_no_sense_is_refused(written: Any, says: str) -> None:
         ("{}", "[a, {when: breaker_open, model: b}]", "no policy has a `circuit_breaker`"),
         ("{}", "[a, b, c]", "a call has 3 exchanges, and those before it take them all"),
         ("{endpoint: files}", "[a]", "`fallback` does nothing on files"),
+        ("{}", "[groq]", "asks home for a model named 'groq', which is an upstream"),
         ("{}", "[{model: a, params: {remove: [temprature]}}]", "did you mean 'temperature'?"),
     ],
 )
