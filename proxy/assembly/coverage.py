@@ -17,7 +17,7 @@ from proxy.openai.endpoints import endpoint_of
 from proxy.openai.payload import Payload
 from proxy.openai.tokens import Tokens
 from proxy.policy.conditions import Explained
-from proxy.policy.facts import Facts, TakesLong
+from proxy.policy.facts import Facts
 
 
 @dataclass(slots=True, frozen=True)
@@ -43,15 +43,7 @@ class _Seen:
 
 async def explained(rules: Sequence[Rule], facts: Facts) -> list[Explained]:
     """Each rule's condition, asked in full."""
-    return [await _explained(rule, facts) for rule in rules]
-
-
-async def _explained(rule: Rule, facts: Facts) -> Explained:
-    while True:
-        try:
-            return rule.condition.explain(facts)
-        except TakesLong as long:
-            await facts.settle(long.limit)
+    return [await facts.answer(rule.condition.explain) for rule in rules]
 
 
 def facts_of(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes, tokens: Tokens | None, clock: Clock) -> Facts:

@@ -235,11 +235,7 @@ class Engine:
     async def _behind(self, left: Left, gates: Gates, facts: Facts, call: Call) -> Sequence[Asked]:
         """The rules behind open gates; all where that cannot be found out."""
         try:
-            while True:
-                try:
-                    return [left.behind[at] for at in gates.open(facts) if at in left.behind]
-                except TakesLong as long:
-                    await facts.settle(long.limit)
+            return [left.behind[at] for at in await facts.answer(gates.open) if at in left.behind]
         except Exception as bug:
             self._broke(call, "match", bug)
             return left.asked
@@ -257,12 +253,7 @@ class Engine:
     async def _settled(self, long: TakesLong, condition: Condition, rule: Rule, facts: Facts, call: Call) -> bool | None:
         """The verdict after what would have held up the loop was done in slices. One that breaks takes no other policy with it."""
         try:
-            while True:
-                await facts.settle(long.limit)
-                try:
-                    return condition.test(facts)
-                except TakesLong as more:
-                    long = more
+            return await facts.answer(condition.test, long)
         except Exception as bug:
             self._broke(call, "match", bug, rule.name)
             return None

@@ -22,7 +22,7 @@ from proxy.core.reply import Reply
 from proxy.openai.endpoints import endpoint_of
 from proxy.openai.payload import Payload
 from proxy.policy.conditions import Condition, Explained
-from proxy.policy.facts import NO_BODY, Facts, TakesLong
+from proxy.policy.facts import NO_BODY, Facts
 
 
 @dataclass(slots=True, frozen=True)
@@ -140,12 +140,7 @@ async def facts_of(asked: Asked, payload: Payload | None, looking: Looking, why:
 
 
 async def _explained(rule: Rule, facts: Facts) -> RuleExplained:
-    while True:
-        try:
-            seen = rule.condition.explain(facts)
-            break
-        except TakesLong as long:
-            await facts.settle(long.limit)
+    seen = await facts.answer(rule.condition.explain)
     kinds = tuple(dict.fromkeys(part.kind.name for part in rule.parts))
     return RuleExplained(rule.name, rule.where, "shadow" if rule.shadow else "enforce", seen.verdict, seen, kinds, rule.labels)
 
@@ -204,9 +199,7 @@ def sent(looking: Looking, asked: Asked, exchange: Exchange) -> Sent:
 def held(looking: Looking, asked: Asked, out: Explanation, exchange: Exchange | None) -> Held:
     """What is kept back, and by whom."""
     layers = [each for each in out.stack]
-    replies = tuple(
-        Holder(each.policy, f"{each.kind}, {words}") for each in layers if (words := _keeps(looking, each.policy, each.kind))
-    )
+    replies = tuple(Holder(each.policy, f"{each.kind}, {words}") for each in layers if (words := _keeps(looking, each.policy, each.kind)))
     if not out.has_body or not may_be_read(asked.headers):
         return Held(out.has_body, False, (), replies)
     by = list(_readers(looking, out))

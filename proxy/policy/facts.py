@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from proxy.openai.tokens import TOKEN_BYTES
 from proxy.openai.unread import MISSING, Unread
 from proxy.policy.keywords import Text
 
@@ -216,7 +217,7 @@ class Facts:
         texts, ids = prompt
         chars = sum(map(len, texts))
         most = chars if all(map(str.isascii, texts)) else 4 * chars
-        return max(self._least, ids + chars // 128), min(self._most, ids + most)
+        return max(self._least, ids + chars // TOKEN_BYTES), min(self._most, ids + most)
 
     async def settle(self, limit: int | Slow) -> None:
         """Finds out, the loop having its turns, what a TakesLong could not; the conditions then know."""
@@ -226,6 +227,16 @@ class Facts:
         prompt = self._prompt()
         if prompt is not None and self._tokens is not None and self._least < limit < self._most:
             self._learn(limit, await self._tokens.below_slowly(prompt[0], limit, prompt[1]))
+
+    async def answer(self, ask: Callable[[Facts], _T], long: TakesLong | None = None) -> _T:
+        """What `ask` says of these facts, however long it takes. `long`: what it has raised already."""
+        while True:
+            if long is not None:
+                await self.settle(long.limit)
+            try:
+                return ask(self)
+            except TakesLong as more:
+                long = more
 
     async def count(self) -> None:
         """Counts the prompt to its end, however long, where it can be read: for an explanation that tells the number."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -241,3 +242,25 @@ def test_a_reason_of_a_condition_is_noted_once() -> None:
 def test_the_time_is_that_of_the_clock_in_seconds() -> None:
     assert facts(wall_ns=lambda: 1_500_000_000).wall_s == 1.5
     assert facts().wall_s is None
+
+
+def test_an_answer_that_takes_long_is_waited_for_and_asked_again() -> None:
+    class Slow:
+        settled = 0
+
+        async def settle(self, facts: Facts) -> None:
+            self.settled += 1
+
+    slow, asked = Slow(), []
+
+    def ask(seen: Facts) -> str:
+        asked.append(slow.settled)
+        if slow.settled < 2:
+            raise TakesLong(slow)
+        return "known"
+
+    assert asyncio.run(facts().answer(ask)) == "known"
+    assert asked == [0, 1, 2]
+    asked.clear()
+    assert asyncio.run(facts().answer(ask, TakesLong(slow))) == "known"
+    assert (asked, slow.settled) == ([3], 3), "what was raised already is settled before it is asked again"
